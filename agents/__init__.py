@@ -20,16 +20,16 @@
 - :mod:`~wmrl.agents.ppo`: PPO (``PPOConfig``, ``PPOLearner``).
 - :mod:`~wmrl.agents.sb3`: adapters to Stable-Baselines3 (``SB3Agent``, ``dream_vec_env``,
   ``latent_vec_env``).
-- :mod:`~wmrl.agents.quality_diversity`: MAP-Elites and DDE (``DDE``, ``ArchiveConfig``,
-  ``ArmProblem``, ``BanditScheduler``, ``DDEConfig``, ``Elites``, ``Mutation``, ``Problem``,
-  ``ReconstructionEmitter``, ``SlidingWindowUCB``, ``load_elites``, ``write_map``).
+- :mod:`~wmrl.agents.quality_diversity`: MAP-Elites and Data-Driven Encodings (``DDE``,
+  ``ArchiveConfig``, ``ArmProblem``, ``BanditScheduler``, ``DDEConfig``, ``Elites``, ``Mutation``,
+  ``Problem``, ``ReconstructionEmitter``, ``SlidingWindowUCB``, ``load_elites``, ``write_map``).
 - :mod:`~wmrl.agents.pipeline`: the whole training loop (``TrainingPlan``, ``train``).
 """
 
 if __name__ != "wmrl.agents":  # pragma: no cover
     raise ImportError(
-        "expected the import of 'wmrl.agents', got that of the bare folder 'agents', which is the "
-        "source of that package; install wmrl, then import wmrl.agents"
+        "agents: expected the import of the package 'wmrl.agents', got the import of the folder "
+        "'agents', which holds the package's source; install wmrl, then import wmrl.agents"
     )
 
 from typing import TYPE_CHECKING

@@ -33,7 +33,8 @@ class Agent(ABC):
     Attributes:
         observation_space: space of a single observation.
         action_space: space of a single action.
-        world_model: reference to the world model that the agent was trained with, or None.
+        world_model: reference to the world model that the agent was trained with; None if the agent
+            has no such reference.
     """
 
     class_name: ClassVar[str]
@@ -88,7 +89,8 @@ class Agent(ABC):
             name_or_path: name of a shipped agent, or a folder that :meth:`save` wrote.
 
         Raises:
-            ArtifactError: the artifact is missing, damaged, or of another class.
+            ArtifactError: the artifact is missing or damaged, or contains an agent of another
+                class.
         """
         return cls.from_artifact(load_artifact(name_or_path, kind="agent"))
 
@@ -102,12 +104,12 @@ class Agent(ABC):
         """Saves the agent as an artifact of kind ``"agent"``.
 
         Args:
-            path: folder to write.
-            provenance: JSON-able description of how the agent was made.
-            card: Markdown text of the agent's model card.
+            path: folder to which the artifact is written.
+            provenance: JSON-able description of how the agent was made; None for no description.
+            card: Markdown text of the agent's model card; None for no model card.
 
         Returns:
-            The artifact's digest.
+            SHA-256 digest of the weights.
         """
         ref = self.world_model
         return save_artifact(
@@ -139,21 +141,21 @@ class Agent(ABC):
         """Opens the world model that the agent was trained with.
 
         Args:
-            task: task that the agent was trained on, or what
-                :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as the id of an
-                environment. If None, the task is looked up by its name in :attr:`world_model`.
-            vision: shipped name or path of the vision model; None for the one to which
-                :attr:`world_model` refers.
-            memory: shipped name or path of the memory model; None for the one to which
-                :attr:`world_model` refers.
+            task: task that the agent was trained on, or a text by which
+                :func:`~wmrl.envs.tasks.registry.find_task` finds this task, such as the id of an
+                environment. If None, the task is found by the name in :attr:`world_model`.
+            vision: name of a shipped vision model, or path of a vision model. If None, the vision
+                model to which :attr:`world_model` refers.
+            memory: name of a shipped memory model, or path of a memory model. If None, the memory
+                model to which :attr:`world_model` refers.
             device: device of the models.
 
         Raises:
-            ArtifactError: the agent has no reference to a world model; or the reference contains an
-                unknown task; or a model is missing, damaged, or not the one that the agent was
+            ArtifactError: the agent has no reference to a world model; or the task in the reference
+                is unknown; or a model is missing, damaged, or not the model that the agent was
                 trained with.
-            ValueError: there is no such device, or ``task`` does not exist or is another task than
-                the one that the agent was trained on.
+            ValueError: ``device`` or ``task`` does not exist, or ``task`` is not the task that the
+                agent was trained on.
             ImportError: the module of ``task`` cannot be imported.
         """
         if self.world_model is None:
@@ -164,7 +166,11 @@ class Agent(ABC):
         return self.world_model.open(task=task, vision=vision, memory=memory, device=device)
 
     def to(self, device: str | torch.device) -> Self:
-        """Moves the agent's computation to a device; inputs and outputs stay NumPy arrays."""
+        """Moves the agent's computation to a device, and returns the agent.
+
+        Observations and actions stay NumPy arrays on any device. Subclasses that compute only on
+        the CPU do not override this method, which then ignores the device.
+        """
         return self
 
     def batch_observations(self, observation: np.ndarray) -> np.ndarray:
@@ -172,7 +178,8 @@ class Agent(ABC):
 
         Raises:
             ValueError: the shape of the observation is neither ``(O,)`` nor ``(N, O)``, or a number
-                is not finite. Discrete actions would hide it.
+                is not finite. Without this check, an agent with discrete actions would act on such
+                numbers unnoticed.
         """
         batch = check_reals("observation", observation, advice="check the game and its world model")
         dim = self.observation_space.shape[0]
@@ -205,8 +212,8 @@ def register_agent(cls: type[A]) -> type[A]:
     Artifacts of the class can then be loaded wherever an agent is expected.
 
     Args:
-        cls: subclass of :class:`Agent`. Artifacts store its ``class_name``. A class without a
-            ``class_name`` gets its ``__name__`` as ``class_name``.
+        cls: subclass of :class:`Agent`. Artifacts store the ``class_name`` of the class. If a class
+            has no ``class_name``, it is set to the ``__name__`` of the class.
 
     Returns:
         The same class.
@@ -225,8 +232,8 @@ def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") ->
 
     Args:
         name_or_path: name of a shipped agent, or a folder that ``Agent.save`` wrote.
-        device: device of the agent's computation. ``"auto"`` is the CPU, on which controllers and
-            small policies are fastest: their step takes less time than a transfer to a GPU.
+        device: device of the agent's computation. ``"auto"`` is the CPU. Controllers and small
+            policies are fastest there, because a step takes less time than a transfer to a GPU.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, not an agent, or of an unknown class.
@@ -256,5 +263,5 @@ def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") ->
 Evaluator = Callable[[Agent], Mapping[str, float]]
 """Function that evaluates an agent and returns metrics by name, for learning curves.
 
-It must not use training seeds.
+The function must not evaluate the agent on seeds that are used in training.
 """

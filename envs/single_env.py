@@ -23,8 +23,8 @@ class SingleEnv(SpecNamesModels, gym.Env[ObsType, np.ndarray]):
 
     Args:
         batch: vector environment with ``num_envs=1``, autoreset disabled and the render mode
-            ``"rgb_array"``. This environment takes its frame rate from ``batch``, and its spaces
-            from ``single_observation_space`` and ``single_action_space`` of ``batch``.
+            ``"rgb_array"``. The new environment has the frame rate of ``batch``, and its spaces are
+            the ``single_observation_space`` and the ``single_action_space`` of ``batch``.
         render_mode: ``"human"`` to show frames in a window, ``"rgb_array"`` to return them from
             :meth:`render`, or None.
         title: title of the window.
@@ -52,7 +52,7 @@ class SingleEnv(SpecNamesModels, gym.Env[ObsType, np.ndarray]):
 
     @abstractmethod
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Checks an action, and converts it for the vector environment.
+        """Checks an action, and converts it to an action of the vector environment.
 
         Returns:
             The converted action, without a batch axis.

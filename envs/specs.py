@@ -22,10 +22,12 @@ class NamingSpec(EnvSpec):
     """Environment spec whose JSON form refers to models and tasks by name.
 
     The spec's ``kwargs`` hold the models and tasks themselves, which ``gymnasium.make(spec)`` uses.
-    In the JSON, a model is replaced by the name or path of its artifact. A task is replaced by its
-    registered name, by its location ``"module:ATTRIBUTE"``, or by the id of the environment from
-    which it was derived.
-    ``gymnasium.make(EnvSpec.from_json(text))`` loads the models and tasks that the JSON refers to.
+    In the JSON form, a model is replaced by the name or path of its artifact. A task is replaced by
+    its registered name, by its location ``"module:ATTRIBUTE"``, or by the id of the environment
+    from which the task was derived.
+
+    ``gymnasium.make(EnvSpec.from_json(text))`` loads the models and tasks to which the JSON text
+    refers.
     """
 
     @classmethod
@@ -36,7 +38,7 @@ class NamingSpec(EnvSpec):
         return named
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NamingSpec":
-        """Copies the spec without copying its arguments, which may be large models.
+        """Copies the spec, but shares its arguments with the copy, because models may be large.
 
         Gymnasium copies the spec for each wrapper.
         """
@@ -48,8 +50,9 @@ class NamingSpec(EnvSpec):
         """Returns the spec as JSON.
 
         Raises:
-            ValueError: a model was never saved, the artifact of a model has changed, a task has
-                neither a registered name nor a location, or JSON can't hold an argument.
+            ValueError: a model was never saved, the artifact of a model has changed, a task is
+                neither registered, nor an attribute of a module, nor derived from an environment,
+                or an argument has a value that JSON can't hold.
         """
         plain = copy.copy(self)
         plain.kwargs = {name: _plain(name, value) for name, value in self.kwargs.items()}
@@ -58,7 +61,7 @@ class NamingSpec(EnvSpec):
 
 
 class SpecNamesModels:
-    """Mixin of environments and vector environments whose spec can be written as JSON."""
+    """Mixin for environments and vector environments, which gives them a :class:`NamingSpec`."""
 
     _spec: EnvSpec | None = None
 
@@ -81,11 +84,14 @@ def _plain_wrapper(wrapper: WrapperSpec) -> WrapperSpec:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Returns an argument of the environment in a form that JSON can hold.
+    """Returns an argument of an environment or a wrapper in a form that JSON can hold.
 
     Args:
         name: name of the argument, for error messages.
         value: value of the argument.
+
+    Raises:
+        ValueError: JSON cannot hold the argument.
     """
     if isinstance(value, Task):
         return _task_name(name, value)
@@ -114,7 +120,15 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _artifact_name(name: str, model: Any) -> str:
-    """Returns the name or path of a model's artifact."""
+    """Returns the name or path of a model's artifact.
+
+    Args:
+        name: name of the argument that holds the model, for error messages.
+        model: the model.
+
+    Raises:
+        ValueError: the model was never saved, or the artifact now contains another model.
+    """
     if model.saved_at is None:
         raise ValueError(
             f"spec: {name}: expected a saved model, got an unsaved {type(model).__name__}; save it "
@@ -126,13 +140,25 @@ def _artifact_name(name: str, model: Any) -> str:
     if hashlib.sha256(weights.read_bytes()).hexdigest() != model.digest:
         raise ValueError(
             f"spec: {name}: expected the environment's model in the artifact {model.saved_at}, got "
-            "another model that was saved there later; save the environment's model to another path"
+            "another model, which was saved there later; save the environment's model to another "
+            "path"
         )
     return str(model.saved_at)
 
 
 def _task_name(name: str, task: Task) -> str:
-    """Returns the registered name or the location of a task, or the id of its environment."""
+    """Returns a text by which :func:`~wmrl.envs.tasks.registry.find_task` finds a task.
+
+    The text is the task's registered name; or the id of the environment from which the task was
+    derived; or the task's location ``"module:ATTRIBUTE"``.
+
+    Args:
+        name: name of the argument that holds the task, for error messages.
+        task: the task.
+
+    Raises:
+        ValueError: none of these texts leads to the task.
+    """
     if is_registered(task):
         return task.name
     shape = split_variant(task.name)[1]

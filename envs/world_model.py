@@ -1,4 +1,4 @@
-"""World model: a vision model and a memory model for the same task."""
+"""World model: a vision model and, optionally, a memory model for the same task."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,22 +88,24 @@ class WorldModel:
         The models are put into evaluation mode.
 
         Args:
-            task: a task; or its name or location, or the id of an environment (see
+            task: a task, the name or location of a task, or the id of an environment (see
                 :func:`~wmrl.envs.tasks.registry.find_task`).
             vision: a vision model, the path of its artifact, or the name of a shipped artifact.
             memory: a memory model, the path of its artifact, or the name of a shipped artifact;
                 ``"auto"`` for the shipped memory that was trained on the vision model; None for no
                 memory.
-            frame_skip: number of game frames per agent step. If None, the frame skip of the memory
-                or, without a memory, of the task.
+            frame_skip: number of game frames per agent step. If None, it is the frame skip of the
+                memory or, without a memory, of the task.
             device: device of both models. With ``"auto"``, a vision model that is passed as an
                 object stays on its device, and the memory is moved to the same device.
 
         Raises:
-            ArtifactError: an artifact is missing or damaged, or the models and the task do not fit
-                together.
-            ValueError: there is no such task or device, there is no vision model, or
-                ``frame_skip`` is below 1.
+            ArtifactError: an artifact is missing or damaged, no shipped memory was trained on the
+                vision model, or the models and the task do not fit together.
+            ValueError: the task or the device does not exist, ``vision`` or ``memory`` is none of
+                the above, or ``frame_skip`` is below 1.
+            ImportError: the module of the task cannot be imported, or a package that the
+                environment needs is not installed.
 
         Example:
             >>> from wmrl.envs import WorldModel
@@ -167,8 +169,8 @@ class WorldModel:
         """Checks actions, and clips continuous actions to the action space.
 
         Args:
-            actions: actions of the task's action space, with leading axes ``batch``.
-            batch: expected shape of the batch; ``()`` for a single action.
+            actions: actions of the task's action space, as one array.
+            batch: expected leading axes of ``actions``; ``()`` for a single action.
 
         Returns:
             The checked actions, in the dtype of the action space.

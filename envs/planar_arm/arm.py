@@ -35,11 +35,12 @@ class ArmEvaluation(NamedTuple):
     The arrays are float32 if the actions were float32, otherwise float64.
 
     Attributes:
-        fitness: ``(B,)``, −std of the angles in radians; collisions have no effect on it.
-        end_points: ``(B, 2)``, x and y of the end points, in units of length.
+        fitness: ``(B,)``, −std of the joint angles in radians. Collisions have no effect on the
+            fitness.
+        end_points: ``(B, 2)``, x and y of the end points, in the unit of the link lengths.
         descriptors: ``(B, 2)``, the end points scaled to [0, 1]².
-        penetration: ``(B,)``, greatest depth to which a link enters an obstacle, in units of
-            length; 0 if no link enters an obstacle.
+        penetration: ``(B,)``, greatest depth to which a link enters an obstacle, in the unit of the
+            link lengths; 0 if no link enters an obstacle.
     """
 
     fitness: np.ndarray
@@ -49,7 +50,7 @@ class ArmEvaluation(NamedTuple):
 
     @property
     def feasible(self) -> np.ndarray:
-        """True for poses that enter no obstacle, ``(B,) bool``."""
+        """Mask ``(B,) bool`` that is True for poses in which no link enters an obstacle."""
         free: np.ndarray = self.penetration <= 0.0
         return free
 
@@ -126,7 +127,9 @@ class Arm:
         return self._locked[0]
 
     def angles(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions to joint angles in radians; locked joints have their locked angles.
+        """Converts actions to joint angles in radians.
+
+        Locked joints keep the angles at which they are locked, whatever the actions.
 
         Args:
             actions: ``(B, n)`` in [−1, 1].
@@ -148,7 +151,7 @@ class Arm:
             actions: ``(B, n)`` in [−1, 1].
 
         Returns:
-            ``(B, n + 1, 2)``, from the base to the end point.
+            ``(B, n + 1, 2)``, x and y of each point, in order from the base to the end point.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is out of range or not finite.
@@ -157,16 +160,16 @@ class Arm:
         return joint_positions(angles, self._lengths.astype(angles.dtype))
 
     def evaluate(self, actions: np.ndarray) -> ArmEvaluation:
-        """Evaluates poses; the result of a pose does not depend on the other poses.
+        """Evaluates a batch of poses; the result for a pose does not depend on the other poses.
 
-        Actions out of range are not clipped but raise an error. A fitness is therefore always that
-        of the action itself, never that of a clipped action.
+        An action out of range raises an error instead of being clipped. A fitness is therefore
+        always that of the action itself, never that of a clipped action.
 
         Args:
-            actions: ``(B, n)`` in [−1, 1]. For float32 actions, the computation is in float32,
-                otherwise in float64. The computation in float32 is several times faster than in
-                float64, and its end points are accurate to 10⁻⁶ with 20 joints and to 10⁻⁴ with
-                1000 joints.
+            actions: ``(B, n)`` in [−1, 1]. Actions in float32 are evaluated in float32, and all
+                other actions in float64. The evaluation in float32 is several times faster. The
+                error of its end points is at most about 10⁻⁶ of the reach with 20 joints, and
+                10⁻⁴ of the reach with 1000 joints.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is out of range or not finite.
@@ -197,15 +200,16 @@ class Arm:
     def within_reach(self, points: np.ndarray) -> np.ndarray:
         """Returns a mask of the points that are within the arm's reach and in no obstacle.
 
-        Some of these points may still be unreachable, because joint angles are limited and links
-        must avoid obstacles. This mainly concerns arms with few joints. For arms without obstacles,
-        :func:`wmrl.envs.planar_arm.oracle.solve_targets` searches for poses that reach the points.
+        The arm may be unable to reach some of these points, because joint angles are limited and
+        links must avoid obstacles. This mainly concerns arms with few joints. For arms without
+        obstacles, :func:`wmrl.envs.planar_arm.oracle.solve_targets` searches for poses that reach
+        given points.
 
         Args:
-            points: ``(B, 2)``, x and y in units of length.
+            points: ``(B, 2)``, x and y in the unit of the link lengths.
 
         Returns:
-            ``(B,) bool``.
+            ``(B,) bool``, True for points within reach and outside all obstacles.
         """
         distance = np.hypot(points[:, 0], points[:, 1])
         slack = 1e-9 * self.reach  # so that rounding does not rule out the stretched arm
@@ -217,11 +221,11 @@ class Arm:
         return possible
 
     def check_targets(self, targets: Iterable[float] | np.ndarray, name: str) -> np.ndarray:
-        """Checks that targets are within the arm's reach and in no obstacle; returns an array.
+        """Checks that targets are within the arm's reach and in no obstacle, and returns them.
 
         Args:
             targets: ``(T, 2)``, x and y of T targets, or ``(2,)`` for a single target.
-            name: name of the argument in error messages.
+            name: name of the targets in error messages.
 
         Returns:
             The targets, ``(T, 2) float64``.
@@ -235,7 +239,7 @@ class Arm:
         except (TypeError, ValueError, OverflowError):
             points = np.zeros(0)
         if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-            raise ValueError(f"{name}: expected finite numbers x and y, got {targets!r}")
+            raise ValueError(f"{name}: expected points (x, y) of finite numbers, got {targets!r}")
         possible = self.within_reach(points)
         if not possible.all():
             worst = points[np.argmin(possible)]
@@ -246,9 +250,9 @@ class Arm:
                         f"{worst.tolist()} in the obstacle {(x, y, radius)}; choose another point"
                     )
             raise ValueError(
-                f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} units of "
-                f"length from the base, got {worst.tolist()}, at a distance of "
-                f"{np.hypot(*worst):g}; choose another point"
+                f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} away from "
+                f"the base (0, 0), got {worst.tolist()}, at a distance of {np.hypot(*worst):g}; "
+                "choose another point"
             )
         return points
 

@@ -18,8 +18,8 @@ class OneArmEnv(SingleEnv[np.ndarray]):
     """Base class of environments with a single planar arm, for any kind of actions.
 
     Args:
-        arms: vector environment with one arm, with autoreset disabled and the render mode
-            ``"rgb_array"``. The spaces of this arm are also those of the new environment.
+        arms: vector environment with a single arm, created with autoreset disabled and the render
+            mode ``"rgb_array"``. The new environment has the spaces of this single arm.
         render_mode: ``"rgb_array"``, ``"human"`` (in a window) or None.
     """
 
@@ -44,8 +44,7 @@ class OneArmEnv(SingleEnv[np.ndarray]):
     def check_action(self, action: np.ndarray) -> np.ndarray:
         """Checks an action and returns it.
 
-        An action of real numbers is clipped to [−1, 1]. An action of codes, which are integers,
-        is returned with unchanged values.
+        Real numbers are clipped to [−1, 1]. Codes, which are integers, keep their values.
 
         Raises:
             ValueError: the shape is wrong, a number is not finite, or a code is out of range.
@@ -101,8 +100,9 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
     - ``target``: a fixed point ``(x, y)``; ``"random"`` for a new random point at each reset; None
       for no target. Random points are drawn uniformly within the arm's reach. With few joints, some
       of these points are unreachable because the joint angles are limited.
-    - ``distance_weight``: cost of a distance equal to the reach, in the unit of the fitness.
-    - ``collision_cost``: cost of a collision with penetration 0, in the unit of the fitness.
+    - ``distance_weight``: cost of a distance from the target that equals the reach, in radians
+      like the fitness.
+    - ``collision_cost``: cost of a collision with penetration 0, in radians like the fitness.
     - ``render_mode``: ``"rgb_array"``, ``"human"`` (in a window) or None.
 
     ## Version History

@@ -42,10 +42,10 @@ def joint_positions(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
 
     Args:
         angles: ``(B, n)``, joint angles in radians.
-        link_lengths: ``(n,)``.
+        link_lengths: ``(n,)``, length of each link.
 
     Returns:
-        ``(B, n + 1, 2)``, x and y, in order from the base (0, 0) to the end point.
+        ``(B, n + 1, 2)``, x and y of each point, in order from the base (0, 0) to the end point.
 
     Raises:
         ValueError: the shapes do not match.
@@ -67,7 +67,7 @@ def regularity(angles: np.ndarray) -> np.ndarray:
         angles: ``(B, n)``, joint angles in radians.
 
     Returns:
-        ``(B,)``, in radians, at most 0. The divisor of the std is n.
+        ``(B,)``, in radians, at most 0. The std is that of a population: its divisor is n.
     """
     fitness: np.ndarray = -angles.std(axis=1)
     return fitness
@@ -83,7 +83,7 @@ def descriptors(points: np.ndarray, reach: float) -> np.ndarray:
         reach: length of the whole arm, greater than 0.
 
     Returns:
-        ``(B, 2)``, in [0, 1]; values slightly out of range because of rounding are clipped.
+        ``(B, 2)``, in [0, 1]. Values that rounding has moved out of this range are clipped.
     """
     scaled: np.ndarray = np.clip(points / points.dtype.type(2.0 * reach) + 0.5, 0.0, 1.0)
     return scaled

@@ -13,9 +13,10 @@ from wmrl.envs.planar_arm.validation import LARGEST, clip_action
 from wmrl.nn.vq_autoencoder import QuantizedAutoencoder
 
 LATENT_LIMIT = 3.0
-"""Default latent value that corresponds to an action of 1.
+"""Latent value that corresponds to an action of 1, by default.
 
-Each dimension of a VAE's latents is about N(0, 1), so that 99.7 % of its values are within ±3.
+Each dimension of a VAE's latents is distributed about as N(0, 1). Therefore, 99.7 % of the latent
+values are within ±3.
 """
 
 
@@ -67,7 +68,7 @@ class ArmLatents:
 
     @property
     def num_joints(self) -> int:
-        """Number n of joints of the arms on which the encoding was trained."""
+        """Number n of joints of the arms for which the encoding was trained."""
         return self.encoding.input_dim
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:

@@ -49,17 +49,17 @@ class PlanarArmLatentEnv(OneArmEnv, EzPickle):
 
     ## Information
     As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. In addition, the info contains
-    ``"pose"``, ``(n,)`` float32: the decoded action. Passing this pose as the action to
-    ``vsg/PlanarArm-v0`` gives the same reward.
+    ``"pose"``, ``(n,)`` float32: the decoded action. In ``vsg/PlanarArm-v0``, an action with the
+    values of this pose gets the same reward.
 
     ## Arguments
     - ``encoding``: an encoding, the path of its artifact, or the name of a shipped artifact
       (``"planar-arm-vae"``, ``"planar-arm-vqvae"``). The encoding determines the number of joints,
       which is 200 for shipped encodings.
     - ``latent_limit``: latent value that corresponds to an action of 1. Each dimension of a VAE's
-      latents is about N(0, 1), so a limit of 3 excludes almost no latents. Data-Driven Encodings
-      uses 5. The limit has no effect on codes.
-    - ``num_joints``: number of joints to check against the encoding; None for no check.
+      latents is distributed about as N(0, 1), so a limit of 3 excludes almost no latents. The paper
+      on Data-Driven Encodings uses a limit of 5. The limit has no effect on codes.
+    - ``num_joints``: number of joints that the encoding must have; None for any number.
     - ``link_lengths``, ``locks``, ``obstacles``, ``target``, ``distance_weight``,
       ``collision_cost``: as in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
     - ``device``: device on which actions are decoded, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.

@@ -20,7 +20,7 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     """Vector environment of N planar arms with latent actions.
 
     ## Description
-    The vector environment of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`. All
+    This is the vector version of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`. All
     actions of a step are decoded as one batch, and all poses are evaluated as one batch.
 
     ## Action Space
@@ -31,8 +31,8 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     ``Box(N, 2)`` float32, the targets. Without targets, ``Box(N, 1)`` float32, always 0.
 
     ## Rewards
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. The reward is 0 in a step in which an arm
-    is only reset, or is idle.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. In a step in which an arm is idle or
+    only reset, its reward is 0.
 
     ## Starting State
     As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
@@ -97,7 +97,7 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
         return self._latents.encoding
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Checks actions and returns them; latents are clipped to [−1, 1], codes are unchanged.
+        """Checks actions and returns them; latents are clipped to [−1, 1], codes are not changed.
 
         Args:
             actions: actions of one arm or of all arms.

@@ -32,15 +32,15 @@ class ArmOracleConfig:
     Attributes:
         num_starts: number of initial poses per target. Several initial poses are needed because
             there are many local optima.
-        num_survivors: number of poses per target that are optimized further after ``search_steps``.
-            The most promising poses are selected.
+        num_survivors: number of poses per target that are optimized further after the first
+            ``search_steps`` steps. The most promising poses are selected.
         search_steps: maximum number of optimization steps for each initial pose.
         refine_steps: maximum number of further optimization steps for each of the
             ``num_survivors`` poses.
-        tolerance: maximum distance of the end point from a solved target, as a fraction of the
-            arm's reach.
-        seed: seed of the random numbers for the initial poses. All targets share these numbers, so
-            that the result for a target does not depend on the other targets, up to rounding.
+        tolerance: maximum distance of the end point from a target that counts as solved, as a
+            fraction of the arm's reach.
+        seed: seed of the random numbers for the initial poses. All targets share these numbers.
+            Therefore, the result for a target does not depend on the other targets, up to rounding.
 
     Raises:
         ValueError: a number of poses or steps is less than 1, or the tolerance is not between 0
@@ -68,9 +68,10 @@ class ArmOracleResult:
     Attributes:
         angles: ``(T, n) float64``, joint angles in radians. If a target was not solved, its row
             contains the angles whose end point came closest to the target.
-        std: ``(T,) float64``, std of these angles in radians.
-        distance: ``(T,) float64``, distance of the end point from the target, in units of length.
-        solved: ``(T,) bool``, True for targets whose distance is within the tolerance.
+        std: ``(T,) float64``, std of the joint angles in radians.
+        distance: ``(T,) float64``, distance of the end point from the target, in the unit of the
+            link lengths.
+        solved: ``(T,) bool``, True if the distance is within the tolerance.
     """
 
     angles: np.ndarray
@@ -102,16 +103,16 @@ def solve_targets(
     Each step linearizes p. The linearized problem has a closed-form solution with three unknowns:
     m and the two Lagrange multipliers of p(θ) = target. Angles that would leave their range are
     fixed at the bound. A step that increases an exact penalty function is rejected, and the next
-    step is shorter. Finally, Newton's method removes the remaining distance from the target. This
-    last part ignores the std.
+    step is shorter. Finally, Newton's method removes the remaining distance from the target without
+    regard to the std.
 
     An arm can wind in many ways, each of which is a local optimum. Therefore, several initial poses
     are tried. Targets at the very edge of the reach may remain unsolved, for example those at a
     distance of 99.9 % of the reach from the base.
 
     Args:
-        targets: ``(T, 2)`` or ``(2,)``, in units of length. Targets out of reach are allowed but
-            cannot be solved.
+        targets: ``(T, 2)`` or ``(2,)``, x and y in the unit of the link lengths. Targets out of
+            reach are allowed but cannot be solved.
         arm: arm without obstacles. The std includes the angles of locked joints, as the fitness
             does.
         config: configuration; the default configuration if None.
@@ -166,14 +167,14 @@ def _float64_device(device: str | torch.device) -> torch.device:
 
 
 class _Solver:
-    """Solver for targets of one arm; all targets share the same random numbers."""
+    """Solver for targets of one arm, with the same random initial poses for all targets."""
 
     def __init__(self, arm: Arm, config: ArmOracleConfig, device: torch.device) -> None:
         self._config = config
         self._joints = arm.num_joints
         self._reach = arm.reach
         self._real: dict[str, Any] = {"dtype": torch.float64, "device": device}
-        # Lengths are in units of the reach, so that tolerances and step lengths suit any arm.
+        # Lengths are fractions of the reach, so that tolerances and step lengths suit any arm.
         self._lengths = torch.tensor(arm.link_lengths, **self._real) / arm.reach
         rest = np.zeros((1, arm.num_joints))
         self._movable = torch.ones(arm.num_joints, dtype=torch.bool, device=device)
@@ -194,7 +195,7 @@ class _Solver:
         self._turns, self._bends, self._noise = (part.to(device) for part in (turns, bends, noise))
 
     def solve(self, points: np.ndarray) -> ArmOracleResult:
-        """Solves all targets ``(T, 2)``, batch by batch."""
+        """Finds the joint angles for all targets ``(T, 2)``, batch by batch."""
         batch_size = max(1, _BATCH // (self._joints * self._config.num_starts))
         count = len(points)
         angles = np.zeros((count, self._joints))
@@ -213,7 +214,15 @@ class _Solver:
 
     @torch.inference_mode()
     def _solve(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns angles ``(T, n)`` and distances ``(T,)`` in units of the reach, for T targets."""
+        """Finds the joint angles for T targets.
+
+        Args:
+            targets: ``(T, 2)``, as fractions of the reach.
+
+        Returns:
+            The angles ``(T, n)`` in radians, and the distances ``(T,)`` of the end points from the
+            targets, as fractions of the reach.
+        """
         config = self._config
         count = len(targets)
         each = targets.repeat_interleave(config.num_starts, dim=0)  # (T·S, 2)
@@ -235,9 +244,9 @@ class _Solver:
     def _starts(self, targets: Tensor) -> Tensor:
         """Returns the angles of S initial poses for each of T targets, ``(T·S, n)``.
 
-        Poses of two kinds alternate. A pose of the first kind winds along a circle. A pose of the
-        second kind turns to the target with its first few joints and is straight from there on,
-        which helps with targets near the edge of the reach.
+        Poses of two kinds alternate. In a pose of the first kind, the arm winds along a circle. In
+        a pose of the second kind, the first few joints turn the arm to the target, and the rest of
+        the arm is straight. The second kind helps with targets near the edge of the reach.
         """
         facing = torch.atan2(targets[:, 1], targets[:, 0]).view(-1, 1, 1)
         joint = torch.arange(self._joints, device=targets.device)
@@ -248,7 +257,16 @@ class _Solver:
         return self._in_range(starts.flatten(0, 1))
 
     def _descend(self, angles: Tensor, targets: Tensor, steps: int) -> Tensor:
-        """Optimizes the angles ``(R, n)`` of R poses for R targets, in at most ``steps`` steps."""
+        """Optimizes the joint angles of R poses, each for a target of its own.
+
+        Args:
+            angles: ``(R, n)``, initial angles in radians.
+            targets: ``(R, 2)``, as fractions of the reach.
+            steps: maximum number of steps.
+
+        Returns:
+            The optimized angles, ``(R, n)``.
+        """
         result = angles.clone()
         rows = torch.arange(len(angles), device=angles.device)
         length = torch.full_like(targets[:, 0], 0.5)
@@ -278,12 +296,12 @@ class _Solver:
         """Computes one optimization step for each of R poses.
 
         The step d solves the problem of :func:`solve_targets` with a linearized end point: d is
-        m − θ + Jᵀλ for free angles θ, and 0 for angles that are fixed at a bound. J is the Jacobian
-        of the end point, and m is the mean of all angles θ + d. The multipliers λ are chosen so
-        that J d equals the gap to the target.
+        m − θ + Jᵀλ for free angles θ, and 0 for angles that are locked or fixed at a bound. J is
+        the Jacobian of the end point, and m is the mean of all angles θ + d. The Lagrange
+        multipliers λ are chosen so that J d equals the gap between end point and target.
 
         Returns:
-            The steps ``(R, n)`` and the multipliers ``(R, 2)``.
+            The steps d, ``(R, n)``, and the multipliers λ, ``(R, 2)``.
         """
         gaps, jacobian = self._linearized(angles, targets)
         free = self._movable.expand_as(angles)
@@ -306,7 +324,15 @@ class _Solver:
             free = free & ~leaving
 
     def _close_in(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Refines joint angles by Newton's method, so that end points reach their targets."""
+        """Moves the end points of R poses to R targets by Newton's method.
+
+        Args:
+            angles: ``(R, n)``, joint angles of poses that almost reach their targets, in radians.
+            targets: ``(R, 2)``, as fractions of the reach.
+
+        Returns:
+            The new angles, ``(R, n)``.
+        """
         for _ in range(30):
             gaps, jacobian = self._linearized(angles, targets)
             if (gaps.norm(dim=1) < 0.01 * self._config.tolerance).all():
@@ -320,11 +346,11 @@ class _Solver:
         return angles
 
     def _linearized(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the gaps of R poses to their targets, ``(R, 2)``, and Jacobians ``(R, 2, n)``.
+        """Returns the gaps ``(R, 2)`` and the Jacobians ``(R, 2, n)`` of R poses.
 
-        The Jacobian is ∂p/∂θ, where p is the end point and θ are the angles. A joint rotates all
-        links after it. Therefore, ∂p/∂θ_i is the vector from joint i to p, rotated by a right
-        angle.
+        A gap is the vector from the end point p to the target. The Jacobian is ∂p/∂θ, where θ are
+        the joint angles. A joint rotates all links after it. Therefore, ∂p/∂θ_i is the vector from
+        joint i to p, rotated by a right angle.
         """
         heading = angles.cumsum(dim=1)
         links = self._lengths * torch.stack((heading.cos(), heading.sin()), dim=1)
@@ -343,7 +369,7 @@ class _Solver:
         return penalty
 
     def _rank(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Returns a score for each of R poses, ``(R,)``; a lower score is more promising."""
+        """Returns a score ``(R,)`` for R poses and R targets; a lower score is more promising."""
         missing = self._gaps(angles, targets).norm(dim=1)
         rank: Tensor = angles.std(dim=1, correction=0) + 10.0 * missing
         return rank

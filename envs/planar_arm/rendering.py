@@ -74,7 +74,7 @@ def _draw_links(
 
 
 class _Canvas:
-    """Square image centered on the arm's base; points are given in units of length."""
+    """Square image centered on the arm's base; points are given in the coordinates of the arm."""
 
     def __init__(self, reach: float, size: int) -> None:
         self.pixels = np.full((size, size, 3), _BACKGROUND, np.uint8)

@@ -15,17 +15,19 @@ from wmrl.envs.planar_arm.validation import LARGEST
 class ArmReward:
     """Reward of planar arms: the fitness minus costs of distance and collision.
 
-    The cost of the distance is w · distance / reach. The cost of a collision is
-    c · (1 + penetration / reach). The distance is not squared. Therefore, the optimal pose is
-    exactly at the target if w is large enough, that is, if w exceeds the rate at which the std
-    decreases with distance / reach. The optimal pose then has the smallest std of all poses at the
-    target.
+    With the weight w and the cost c below, the distance from the target costs w · distance / reach,
+    and a collision costs c · (1 + penetration / reach).
+
+    The distance is not squared. Therefore, the optimal pose is exactly at the target if w is large
+    enough, that is, if w exceeds the rate at which the std decreases with distance / reach. The
+    optimal pose then has the smallest std of all poses at the target.
 
     Attributes:
-        distance_weight: w, at least 0, in radians like the fitness. It has no effect without a
-            target.
-        collision_cost: c, at least 0, in radians like the fitness. If c is above π/2, a pose that
-            collides has a lower reward than any pose at the same distance without a collision.
+        distance_weight: the weight w, at least 0, in radians like the fitness. It has no effect
+            without a target.
+        collision_cost: the cost c, at least 0, in radians like the fitness. If c is above π/2, a
+            pose that collides has a lower reward than any pose at the same distance without a
+            collision.
 
     Raises:
         ValueError: an attribute is negative or not finite.
@@ -68,8 +70,8 @@ class ReachEvaluation(NamedTuple):
     Attributes:
         rewards: ``(B,) float64``, rewards as in ``vsg/PlanarArm-v0``.
         stds: ``(B,) float64``, std of the joint angles in radians.
-        distances: ``(B,) float64``, distances of the end points from the target, in units of
-            length.
+        distances: ``(B,) float64``, distances of the end points from the target, in the unit of the
+            link lengths.
         feasible: ``(B,) bool``, True for poses that enter no obstacle.
     """
 
@@ -82,7 +84,8 @@ class ReachEvaluation(NamedTuple):
         """Returns a mask of the poses that are near the target and enter no obstacle.
 
         Args:
-            distance: maximum distance from the target, in units of length.
+            distance: maximum distance of the end point from the target, in the unit of the link
+                lengths.
 
         Returns:
             ``(B,) bool``.
@@ -101,7 +104,7 @@ class ReachObjective:
         reward: reward function, which sets the costs of distance and collision.
 
     Raises:
-        ValueError: the target is out of the arm's reach.
+        ValueError: the target is not finite, is out of the arm's reach, or is in an obstacle.
 
     Example:
         >>> import numpy as np

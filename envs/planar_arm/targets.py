@@ -24,7 +24,8 @@ class ArmTargets:
             for no target.
 
     Raises:
-        ValueError: the target is invalid, or out of the arm's reach.
+        ValueError: the target is neither a point, ``"random"`` nor None, or the point is out of the
+            arm's reach or in an obstacle.
     """
 
     arm: Arm
@@ -63,8 +64,8 @@ class ArmTargets:
 
         Args:
             num_envs: number N of arms.
-            options: options of the reset. The option ``"target"``, of shape ``(2,)`` or ``(N, 2)``,
-                is used instead of :attr:`target`.
+            options: options of the reset. If the option ``"target"`` is given, ``(2,)`` or
+                ``(N, 2)``, it replaces :attr:`target`.
             indices: ``(K,) int``, indices of the arms that are reset.
             rng: random number generator for random targets.
 
@@ -72,8 +73,9 @@ class ArmTargets:
             ``(K, 2) float64``; if :attr:`target` is None, zeros of shape ``(K, 1)``.
 
         Raises:
-            ValueError: the option ``"target"`` has the wrong shape, is out of reach, or is given
-                although :attr:`target` is None; or obstacles leave no room for random targets.
+            ValueError: the option ``"target"`` has the wrong shape, is out of reach, is in an
+                obstacle, or is given although :attr:`target` is None; or obstacles leave no room
+                for random targets.
         """
         given = options.get("target")
         if given is not None:
@@ -99,7 +101,10 @@ class ArmTargets:
         return np.broadcast_to(self.arm.check_targets(target, "options['target']"), (num_envs, 2))
 
     def _draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws points ``(count, 2)`` uniformly within the arm's reach, by rejection sampling."""
+        """Draws random points ``(count, 2)`` from a uniform distribution within the arm's reach.
+
+        Points in obstacles are rejected and drawn again.
+        """
         points = np.zeros((count, 2))
         missing = np.arange(count)
         for _ in range(_ROUNDS):

@@ -14,7 +14,7 @@ from wmrl.core.validation import check_actions
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
 LARGEST = 1e16
-"""Largest length, weight and cost. In float32, squares of larger numbers are infinite."""
+"""Upper limit of lengths, weights and costs. Up to this limit, squares are finite in float32."""
 MAX_JOINTS = 1_000_000
 """Maximum number of joints."""
 Locks = Sequence[tuple[int, float]] | Mapping[int, float]
@@ -48,7 +48,8 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
     if not 1.0 / LARGEST <= sum(lengths) <= LARGEST:
         raise ValueError(
             f"link_lengths: expected lengths whose sum is from {1.0 / LARGEST:g} to {LARGEST:g}, "
-            f"which float32 can square, got the sum {sum(lengths):g}; change the unit of length"
+            f"so that float32 can hold its square, got the sum {sum(lengths):g}; choose another "
+            "unit for the lengths"
         )
     return lengths
 

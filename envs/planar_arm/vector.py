@@ -30,9 +30,9 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     """Vector environment of N planar arms, which are evaluated as one batch.
 
     ## Description
-    The vector environment of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. A step ends all
-    running episodes. Therefore, arms are evaluated in every step with the autoreset mode SAME_STEP,
-    and in every second step with NEXT_STEP.
+    This is the vector version of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. A step ends all
+    running episodes. Therefore, arms take poses in every step with the autoreset mode SAME_STEP,
+    but only in every second step with NEXT_STEP.
 
     ## Action Space
     ``Box(N, n)`` float32 in [−1, 1].
@@ -41,15 +41,15 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     ``Box(N, 2)`` float32, the targets. Without targets, ``Box(N, 1)`` float32, always 0.
 
     ## Rewards
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. The reward is 0 in a step in which an arm
-    is only reset, or is idle.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. In a step in which an arm is idle or
+    only reset, its reward is 0.
 
     ## Starting State
-    The arms are stretched along the x axis. All arms share one random stream for their targets.
-    ``reset`` therefore takes one seed; N seeds are hashed to one. ``reset`` has two options:
-    ``"target"``, ``(2,)`` or ``(N, 2)``, sets the targets of the new episodes. ``"reset_mask"``,
-    ``(N,) bool``, selects the arms to reset. Alternatively, ``options`` is a sequence of N
-    dictionaries, one per arm, each with the arm's own ``"target"``, ``(2,)``.
+    The arms are stretched along the x axis. All arms share one random number generator for their
+    targets. ``reset`` therefore takes one seed; N seeds are hashed to one. ``reset`` has two
+    options: ``"target"``, ``(2,)`` or ``(N, 2)``, sets the targets of the new episodes.
+    ``"reset_mask"``, ``(N,) bool``, selects the arms to reset. Alternatively, ``options`` is a
+    sequence of N dictionaries, one per arm, each with the arm's own ``"target"``, ``(2,)``.
 
     ## Episode End
     An episode terminates after one step. With the autoreset mode DISABLED, the arm then idles until
@@ -145,7 +145,7 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Moves each arm to the pose that its action gives, which ends its episode.
+        """Moves each arm to the pose that its action describes, and ends the arm's episode.
 
         Raises:
             ResetNeeded: the environment has not been reset.
@@ -219,7 +219,11 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
         )
 
     def _idle(self) -> np.ndarray:
-        """Returns a mask of the arms that wait for a reset, ``(N,) bool``."""
+        """Returns a mask ``(N,) bool`` that is True for arms that wait for a reset.
+
+        Raises:
+            ResetNeeded: the environment has not been reset.
+        """
         if self._over is None:
             raise ResetNeeded("arms: expected a reset of all arms, got none; call reset() first")
         return self._over
@@ -239,14 +243,22 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
         return observations
 
     def _distances(self, evaluation: ArmEvaluation, targets: np.ndarray) -> np.ndarray | None:
-        """Returns the distances from the targets, ``(N,) float64``, or None without targets."""
+        """Returns the distances of the end points from the targets; None without targets.
+
+        Args:
+            evaluation: evaluation of the poses of all N arms.
+            targets: ``(N, 2)``, x and y of the targets.
+
+        Returns:
+            ``(N,) float64`` or None.
+        """
         if self._source.target is None:
             return None
         distances: np.ndarray = np.linalg.norm(evaluation.end_points - targets, axis=1)
         return distances
 
     def _poses(self, actions: np.ndarray) -> np.ndarray:
-        """Converts checked actions to poses ``(N, n) float32``."""
+        """Converts actions, which must have been checked, to poses ``(N, n) float32``."""
         return actions
 
     def _info_arrays(

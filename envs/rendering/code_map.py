@@ -1,4 +1,4 @@
-"""Code maps: images with the discrete code of each cell written into the cell."""
+"""Code maps: images divided into cells, with a discrete code written into each cell."""
 
 import colorsys
 
@@ -26,7 +26,10 @@ def draw_code_map(
     height: int,
     previous: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Tints each cell of an image in the color of its code, and writes the code into the cell.
+    """Draws the discrete codes of a frame over an image.
+
+    The image is divided into a grid of cells, one per code. Each cell is tinted in the color of its
+    code, and the code is written into the cell.
 
     Args:
         image: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``, usually the frame that was
@@ -35,7 +38,7 @@ def draw_code_map(
         width: width of the result in pixels.
         height: height of the result in pixels.
         previous: ``(rows, columns) int``, codes of the previous frame. Cells whose code has changed
-            get a white outline. If None, there are no outlines.
+            since then get a white outline. If None, there are no outlines.
 
     Returns:
         ``(height, width, 3) uint8``.

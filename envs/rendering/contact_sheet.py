@@ -14,17 +14,17 @@ def draw_contact_sheet(
     """Draws frames in a grid, one row per episode; shorter rows are padded with background.
 
     Args:
-        rows: for each row, its frames ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``. All
-            frames have the same shape.
+        rows: one sequence of frames per row. A frame is ``(H, W, 3) uint8`` or, if gray,
+            ``(H, W, 1) uint8``. All frames have the same shape.
         scale: integer factor by which frames are enlarged; pixels are repeated.
-        gap: width in pixels of the background around each frame.
+        gap: width of the background between frames, and around the grid, in pixels.
 
     Returns:
         The contact sheet, ``uint8``, with three color channels.
 
     Raises:
-        ValueError: there are no frames, their shapes differ or are not those of images, a dtype is
-            not uint8, or ``scale`` is less than 1.
+        ValueError: there are no frames, their shapes differ, a frame has the wrong shape or dtype,
+            or ``scale`` is less than 1.
     """
     check_int("scale", scale, at_least=1)
     frames = [frame for row in rows for frame in row]

@@ -27,9 +27,9 @@ class Panel:
         image: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``; it is resized to the width and
             height of the :class:`PanelDrawer`.
         note: text above the image, on the right.
-        action: encoded action, ``(A,) float32`` in [−1, 1], drawn as bars below the image; no bars
-            if None.
-        metrics: pairs ``(name, value)``, written below the image.
+        action: encoded action, ``(A,) float32`` in [−1, 1], drawn as A bars below the image. If
+            None, there are no bars.
+        metrics: pairs ``(name, value)`` of texts, written below the image.
         color: color of the label and the bars.
         dimmed: True to darken the image, for example because the episode has ended.
     """
@@ -52,16 +52,16 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class PanelDrawer:
-    """Drawer of panels of a fixed size, so that all frames of a video have the same shape.
+    """Drawer of panels that all have the same size, for images and for the frames of videos.
 
     Attributes:
         width: width of each panel's image in pixels, at least 80.
         height: height of each panel's image in pixels, at least 60.
-        action_names: names of the bars, one per action dimension. Space for these bars is reserved
-            even if a panel has no action.
+        action_names: names of the bars that show an action, one per action dimension. Space for the
+            bars is reserved even if a panel has no action.
         text_size: size of the labels in pixels, at least 8. If None, it is ``width // 20``, clipped
             to the range 8 to 20.
-        gap: width in pixels of the space around each panel.
+        gap: width of the space around each panel, in pixels.
 
     Example:
         >>> import numpy as np
@@ -136,7 +136,10 @@ class PanelDrawer:
         self._draw_metrics(draw, panel.metrics, left=left, middle=top + self.gap // 2)
 
     def _scaled_image(self, panel: Panel) -> np.ndarray:
-        """Returns a panel's image, resized for drawing, and darkened if the panel is dimmed."""
+        """Returns a panel's image, resized to the width and height of the drawer.
+
+        The image is darkened if the panel is dimmed.
+        """
         # Bicubic interpolation would cause ringing at the edges in enlarged frames.
         shrinks = panel.image.shape[0] > self.height
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -199,6 +202,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):  # pragma: no cover
         raise ImportError(
-            "Pillow was built without FreeType; run: pip install --force-reinstall pillow"
+            "Pillow: expected support for FreeType fonts, got a build without it; run pip install "
+            "--force-reinstall pillow"
         )
     return font

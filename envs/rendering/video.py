@@ -41,7 +41,7 @@ def write_video(
 
     Args:
         path: path of the file. Its suffix ``.mp4``, ``.gif`` or ``.webp`` selects the format.
-            Missing folders are created. An existing file is replaced once the new one is complete.
+            Missing folders are created. An existing file is replaced once the new file is complete.
         frames: frames ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``, all of the same shape.
             An MP4 needs an even height and width, so the last row is repeated if H is odd, and the
             last column if W is odd.
@@ -50,7 +50,7 @@ def write_video(
             frames. It has no effect on other formats.
 
     Returns:
-        The path.
+        The path of the file.
 
     Raises:
         ValueError: the suffix is unknown, ``fps`` or ``crf`` is out of range, there are no frames,

@@ -12,14 +12,14 @@ from wmrl.core.validation import check_choice, check_float
 
 
 def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
-    """Enlarges a frame by the largest integer factor with which the result fits a maximum height.
+    """Enlarges a frame by an integer factor, up to a maximum height.
 
     Args:
         frame: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``.
-        height: maximum height of the result in pixels; a taller frame keeps its size.
+        height: maximum height of the result in pixels. A frame that is taller keeps its size.
 
     Returns:
-        ``(k · H, k · W, 3) uint8``, where k is the factor.
+        ``(k · H, k · W, 3) uint8``. The factor k is as large as the maximum height allows.
     """
     factor = max(1, height // frame.shape[0])
     large: np.ndarray = cv2.resize(

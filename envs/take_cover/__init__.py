@@ -1,12 +1,13 @@
 """``vsg/TakeCover-v0``: the Doom scenario Take Cover of World Models, played by ViZDoom.
 
 - :mod:`~wmrl.envs.take_cover.env`: the environment (``TakeCover``).
-- :mod:`~wmrl.envs.take_cover.engine`: starts ViZDoom's game engine, a program of its own
-  (``start_engine``).
-- :mod:`~wmrl.envs.take_cover.launcher`: program that becomes the game engine; the engine then ends
-  with the process that plays.
+- :mod:`~wmrl.envs.take_cover.engine`: start of ViZDoom's game engine, which runs in a process of
+  its own (``start_engine``).
+- :mod:`~wmrl.envs.take_cover.launcher`: script that runs the game engine. On Linux, the engine is
+  killed when the process that started it exits.
 
-The package vizdoom is imported only when an environment is created: ``pip install "wmrl[doom]"``.
+The package vizdoom is imported only when an environment is created. To install vizdoom, run
+``pip install "wmrl[doom]"``.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Start of ViZDoom's game engine, which is a program of its own."""
+"""Start of ViZDoom's game engine, which runs in a process of its own."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ _OVERRIDES = Path("_vizdoom.cfg")
 
 
 def import_vizdoom() -> Any:
-    """Returns the package vizdoom.
+    """Imports the package vizdoom and returns it.
 
     Raises:
         ImportError: the package is not installed.
@@ -34,9 +34,9 @@ def import_vizdoom() -> Any:
 def start_engine(*, skill: int, seed: int) -> Any:
     """Starts the game engine with the scenario Take Cover.
 
-    The engine leaves no files behind: it runs in a temporary folder. This folder and the names of
-    the shared memory are removed once the engine has started. On Linux, the engine is killed when
-    this process ends, even if this process is killed.
+    The engine is a separate process. It runs in a temporary folder, which is removed once the
+    engine has started. Therefore, no files are left behind. On Linux, the engine is killed when the
+    process that called this function exits, even if that process was killed itself.
 
     Args:
         skill: skill level of the monsters, 1 to 5.
@@ -48,14 +48,14 @@ def start_engine(*, skill: int, seed: int) -> Any:
 
     Raises:
         ImportError: the package vizdoom is not installed.
-        RuntimeError: the current folder has a file with settings for ViZDoom, or programs can't be
-            run from the folder for temporary files.
+        RuntimeError: the current folder contains ``_vizdoom.cfg``, a file with settings for
+            ViZDoom; or programs can't be run from the folder for temporary files.
     """
     vizdoom = import_vizdoom()
     if _OVERRIDES.exists():
         raise RuntimeError(
             f"vsg/TakeCover-v0: expected no file {_OVERRIDES} in the current folder "
-            f"{Path.cwd()}, because ViZDoom would change the game as it says; rename the file"
+            f"{Path.cwd()}, because ViZDoom would apply the settings in it; rename the file"
         )
     game = vizdoom.DoomGame()
     game.load_config(str(Path(vizdoom.scenarios_path) / "take_cover.cfg"))
@@ -76,13 +76,17 @@ def start_engine(*, skill: int, seed: int) -> Any:
 
 
 def _write_launcher(program: str, folder: str) -> str:
-    """Writes a script that runs the game engine; returns the path of the script.
+    """Writes a script that runs the game engine, and returns the path of the script.
 
-    Where scripts can't be run, on systems other than POSIX, returns the path of the engine.
+    On systems other than POSIX, such scripts can't be run. There, no script is written, and the
+    path of the game engine is returned instead.
 
     Args:
         program: path of the game engine.
-        folder: folder in which the script is written, and in which the script runs the engine.
+        folder: folder to which the script is written, and in which the script runs the engine.
+
+    Raises:
+        RuntimeError: programs can't be run from the folder.
     """
     if os.name != "posix":  # pragma: no cover
         return program
@@ -101,10 +105,14 @@ def _write_launcher(program: str, folder: str) -> str:
 
 
 def _remove_names(instance: str) -> None:
-    """Removes the names of the shared memory, which both processes have opened by now.
+    """Removes the names of the memory that this process shares with the game engine.
 
-    If the names were kept, and this process were killed, the 10 MB of the engine would stay in
-    memory.
+    Both processes have opened the shared memory when this function is called, so they no longer
+    need the names. Without names, the operating system frees the memory (10 MB) once both processes
+    have ended, even if they are killed.
+
+    Args:
+        instance: id that ViZDoom gave to the game; it is part of the names.
     """
     for kind in ("SM", "MQCtr", "MQDoom"):
         with contextlib.suppress(OSError):

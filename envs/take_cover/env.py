@@ -26,9 +26,9 @@ class TakeCover(gym.Env[np.ndarray, np.int64], EzPickle):
     ``take_cover`` with the free graphics of Freedoom. This scenario is the second game of World
     Models (https://arxiv.org/abs/1803.10122). A step lasts one tic of the game, 1/35 of a second.
 
-    The game engine is a program of its own, which the first ``reset`` starts and ``close`` ends.
-    On Linux, the engine also ends if this process is killed. The engine writes no files to the
-    current folder.
+    The game engine runs in a process of its own. The first ``reset`` starts the engine, and
+    ``close`` ends it. On Linux, the engine also ends if the process of the environment is killed.
+    The engine writes no files to the current folder.
 
     ## Action Space
     ``Discrete(3)``: 0 moves left, 1 stays, 2 moves right. The agent gathers speed slowly, and does
@@ -44,13 +44,13 @@ class TakeCover(gym.Env[np.ndarray, np.int64], EzPickle):
     tic in which the agent dies.
 
     ## Starting State
-    The agent stands in the middle with full health, opposite three monsters. What follows is
-    random. ``reset(seed=s)`` starts the same episode regardless of earlier episodes, in any
-    process.
+    The agent stands in the middle with full health, opposite three monsters. All that follows is
+    random. ``reset(seed=s)`` always starts the same episode, in any process and regardless of
+    earlier episodes.
 
     ## Episode End
-    Terminates when the agent dies. Truncates after ``max_tics`` tics; the last observation is then
-    a picture like any other.
+    Terminates when the agent dies. Truncates after ``max_tics`` tics; the last observation then
+    shows the game, as in any other step.
 
     ## Information
     ``"tics"``, the number of tics since the reset, and ``"survived"``, which is True if the agent
@@ -111,7 +111,8 @@ class TakeCover(gym.Env[np.ndarray, np.int64], EzPickle):
 
         Raises:
             ValueError: ``seed`` is not an integer from 0 to 2⁶³ − 1.
-            RuntimeError: the game engine can't be started here.
+            RuntimeError: the game engine can't be started (see
+                :func:`~wmrl.envs.take_cover.engine.start_engine`).
         """
         super().reset(seed=None if seed is None else check_seed("seed", seed))
         episode = int(self.np_random.integers(2**32))
@@ -144,14 +145,15 @@ class TakeCover(gym.Env[np.ndarray, np.int64], EzPickle):
     ) -> tuple[float, bool, bool, dict[str, Any]]:
         """Repeats an action for several tics, or until the episode ends.
 
-        Only the last tic is rendered, for :meth:`observe`.
+        Only the picture after the last tic is rendered; :meth:`observe` returns it.
 
         Args:
             action: an element of the action space.
             frames: number of tics, at least 1.
 
         Returns:
-            Sum of the rewards, and ``terminated``, ``truncated`` and ``info`` of the last tic.
+            Sum of the rewards of these tics, and ``terminated``, ``truncated`` and ``info`` after
+            the last tic.
 
         Raises:
             ResetNeeded: no episode is running.
@@ -179,7 +181,7 @@ class TakeCover(gym.Env[np.ndarray, np.int64], EzPickle):
             A new array ``(120, 160, 3) uint8``, which is black after the agent's death.
 
         Raises:
-            ResetNeeded: the environment has not been reset.
+            ResetNeeded: the environment has not been reset, or is closed.
         """
         if self._game is None:
             raise ResetNeeded("observe: no episode is running; call reset() first")

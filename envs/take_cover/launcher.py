@@ -1,10 +1,14 @@
-"""Program that becomes another program, which is killed when the process that started it ends.
+"""Script that runs a program, which is killed when the process that started the script exits.
 
-``python launcher.py PARENT FOLDER PROGRAM [ARGUMENT …]`` replaces itself by PROGRAM, which runs in
-FOLDER. PARENT is the id of the process that starts it. On Linux, the program is killed as soon as
-that process ends in any way. It also has a session of its own: Ctrl-C in a terminal reaches only
-the parent, which decides when the program ends. The launcher imports only what it needs from the
-standard library, so that it starts quickly.
+``python launcher.py PARENT FOLDER PROGRAM [ARGUMENT …]`` runs PROGRAM in FOLDER. The program
+replaces the Python process of the script (``exec``). PARENT is the id of the process that starts
+the script.
+
+On Linux, the program is killed as soon as the parent process exits for any reason. Also on Linux,
+the program runs in a session of its own. Therefore, Ctrl-C in a terminal reaches only the parent
+process, which decides when the program ends.
+
+The script imports only a few modules of the standard library, so that it starts quickly.
 """
 
 import ctypes
@@ -16,17 +20,19 @@ _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def launch(parent: int, folder: str, command: list[str]) -> None:
-    """Replaces this process by a program, which is killed when its parent ends.
+    """Replaces this Python process by a program.
+
+    On Linux, the program is killed when the parent process exits.
 
     Args:
-        parent: id of the parent.
+        parent: id of the parent process, which started this Python process.
         folder: folder in which the program runs.
-        command: path of the program and its arguments.
+        command: path of the program, followed by its arguments.
     """
     if sys.platform == "linux":
         os.setsid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was asked
+        if os.getppid() != parent:  # the parent exited before prctl was called
             sys.exit(1)
     os.chdir(folder)
     os.execv(command[0], command)

@@ -11,7 +11,7 @@ def steer_and_pedal_to_action(action: np.ndarray) -> np.ndarray:
 
     Args:
         action: ``(2,)``, steer and pedal; both are clipped to [−1, 1]. Positive values of the pedal
-            are gas, negative values are brake.
+            become gas, and negative values become brake.
 
     Returns:
         Steer, gas and brake, ``(3,) float32``.

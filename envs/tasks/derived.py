@@ -1,4 +1,4 @@
-"""Tasks that are derived from environments, without a description of the game."""
+"""Derivation of tasks from environments, whose settings become the attributes of the tasks."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -28,8 +28,8 @@ def derive_task(env_id: str, options: Mapping[str, Any]) -> Task:
     """Derives a task from an environment; see :meth:`~wmrl.envs.tasks.task.Task.from_env`.
 
     Args:
-        env_id: id of the environment.
-        options: attributes of the task, and keyword arguments of the environment.
+        env_id: id of the environment, or ``"module:id"``.
+        options: attributes of the task and keyword arguments of the environment, by name.
     """
     names = {item.name for item in fields(Task)} - {"env_id", "notes"}
     given = {name: value for name, value in options.items() if name in names}
@@ -56,11 +56,13 @@ def derive_task(env_id: str, options: Mapping[str, Any]) -> Task:
 
 
 class _Derivation:
-    """Attributes of a task that are found in an environment, and sentences about them.
+    """Attributes of a task that are derived from an environment, and notes about them.
+
+    A note is a sentence that explains the value of an attribute to the user.
 
     Args:
         env: the environment.
-        given: attributes that the user has chosen.
+        given: attributes that the user has chosen, by name. There are no notes about these.
     """
 
     def __init__(self, env: gym.Env[Any, Any], given: Mapping[str, Any]) -> None:
@@ -75,13 +77,20 @@ class _Derivation:
         self._find_limit()
         if type(env.unwrapped).__module__.partition(".")[0] == "vizdoom":
             self.attributes["blank_final_frame"] = True
-            self._note("blank_final_frame", "Its final frames are black; the ones before are kept.")
+            self._note(
+                "blank_final_frame", "Its final frames are black; previous frames replace them."
+            )
         if self._spec.reward_threshold is not None:
             self.attributes["solved_at"] = float(self._spec.reward_threshold)
             self._note("solved_at", f"It counts as solved from {self._spec.reward_threshold:g}.")
 
     def _note(self, name: str, sentence: str) -> None:
-        """Adds a sentence about an attribute, unless the user has chosen it."""
+        """Adds a sentence to the notes, unless the user has chosen the attribute's value.
+
+        Args:
+            name: name of the attribute that the sentence explains.
+            sentence: the sentence.
+        """
         if name not in self._given:
             self.notes.append(sentence)
 
@@ -136,7 +145,7 @@ class _Derivation:
         limit, reason = _own_limit(self._env)
         if limit is None:
             limit = _AGENT_STEPS * int({**self.attributes, **self._given}["frame_skip"])
-            reason = "it names no limit of its own"
+            reason = "the environment names no limit of its own"
         self.attributes["max_frames"] = limit
         self._note("max_frames", f"Episodes have at most {limit} frames: {reason}.")
 
@@ -146,7 +155,10 @@ def _make(env_id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
 
 
 def _is_image(space: spaces.Space[Any]) -> bool:
-    """Returns True for images ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W) uint8``."""
+    """Returns True if the observations in a space are images of at least 8 × 8 pixels.
+
+    Images are ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W) uint8``.
+    """
     return (
         isinstance(space, spaces.Box)
         and space.dtype == np.uint8
@@ -156,7 +168,11 @@ def _is_image(space: spaces.Space[Any]) -> bool:
 
 
 def _frame_function(env: gym.Env[Any, Any]) -> Callable[[gym.Env[Any, Any], Any], np.ndarray]:
-    """Returns a function that finds the frame of an environment.
+    """Chooses the function that returns the frames of an environment.
+
+    The function is :func:`observation_frame` if the observations are images, an
+    :class:`ObservationKey` if they are dictionaries with one image, and :func:`rendered_frame`
+    otherwise.
 
     Raises:
         ValueError: the observation is a dictionary with several images.
@@ -177,7 +193,11 @@ def _frame_function(env: gym.Env[Any, Any]) -> Callable[[gym.Env[Any, Any], Any]
 
 
 def _source_of(frame: Callable[..., np.ndarray]) -> str:
-    """Describes where the frames come from."""
+    """Describes the source of the frames, in words that complete a sentence "Frames are …".
+
+    Args:
+        frame: function that returns the frames.
+    """
     if isinstance(frame, ObservationKey):
         return f"the images {frame.key!r} of its observations"
     known = {observation_frame: "its observations", rendered_frame: "what it renders"}
@@ -190,10 +210,15 @@ def _id_of(env: gym.Env[Any, Any]) -> str:
 
 
 def _check_rendering(env: gym.Env[Any, Any], kwargs: Mapping[str, Any]) -> None:
-    """Checks that an environment whose observations are no images can be rendered.
+    """Checks that an environment whose observations are not images can be rendered.
+
+    Args:
+        env: the environment.
+        kwargs: keyword arguments of the environment, which may contain the render mode.
 
     Raises:
-        ValueError: it lacks the render mode ``"rgb_array"``, or another one was chosen.
+        ValueError: the environment lacks the render mode ``"rgb_array"``, or ``kwargs`` contains
+            another render mode.
     """
     modes = env.metadata.get("render_modes", [])
     if "rgb_array" not in modes or kwargs.get("render_mode", "rgb_array") != "rgb_array":
@@ -203,16 +228,16 @@ def _check_rendering(env: gym.Env[Any, Any], kwargs: Mapping[str, Any]) -> None:
         raise ValueError(
             f"env_id: expected an environment whose observations are images (H, W, 3) uint8, or "
             f"which has the render mode 'rgb_array', got {_id_of(env)!r} with the observations "
-            f"{env.observation_space} and the render modes {modes}{chosen}; give a function "
-            "frame=(env, observation) -> image"
+            f"{env.observation_space} and the render modes {modes}{chosen}; pass a function "
+            "(env, observation) -> image as the argument 'frame'"
         )
 
 
 def _raw_shape(task: Task) -> tuple[int, ...]:
-    """Returns the shape of a game's first frame before it is cropped and resized.
+    """Returns the shape of a game's first raw frame, which is neither cropped nor resized.
 
     Raises:
-        ValueError: the task cannot use this frame.
+        ValueError: the raw frame is not an image that the task can crop and resize.
     """
     with closing(_make(task.env_id, task.env_kwargs)) as env:
         observation, _ = env.reset(seed=0)
@@ -221,7 +246,11 @@ def _raw_shape(task: Task) -> tuple[int, ...]:
 
 
 def _own_skip(env: gym.Env[Any, Any]) -> str | None:
-    """Returns the setting by which an environment skips frames itself; None if it does not."""
+    """Returns the setting that makes an environment skip frames by itself, as a text.
+
+    Returns:
+        For example ``"frameskip=4"``; None if the environment skips no frames.
+    """
     assert env.spec is not None
     for name in _SKIP_NAMES:
         value = env.spec.kwargs.get(name)
@@ -250,7 +279,12 @@ def _random_length(env: gym.Env[Any, Any]) -> int:
 
 
 def _own_limit(env: gym.Env[Any, Any]) -> tuple[int | None, str]:
-    """Returns the number of steps after which an environment truncates, and where it says so."""
+    """Returns the number of steps after which an environment truncates an episode.
+
+    Returns:
+        The number, and a clause that says where it was found; None and an empty text if no number
+        was found.
+    """
     assert env.spec is not None
     if env.spec.max_episode_steps is not None:
         return env.spec.max_episode_steps, "this is the limit with which it is registered"
@@ -266,6 +300,6 @@ def _own_limit(env: gym.Env[Any, Any]) -> tuple[int | None, str]:
 
 
 def _action_names(env: gym.Env[Any, Any]) -> Iterator[str]:
-    """Yields the names of an Atari game's actions, or nothing."""
+    """Yields the names of an Atari game's actions; yields nothing for other environments."""
     if env.has_wrapper_attr("get_action_meanings"):
         yield from (str(name).lower() for name in env.get_wrapper_attr("get_action_meanings")())

@@ -8,7 +8,13 @@ import gymnasium as gym
 
 
 class _Package(NamedTuple):
-    """A package: a pattern of its environments' ids, the module to import, and wmrl's extra."""
+    """Package that registers environments.
+
+    Attributes:
+        ids: pattern of the beginning of the ids that the package registers.
+        module: module to import, which registers the environments.
+        extra: name in square brackets in ``pip install "wmrl[…]"``, which installs the package.
+    """
 
     ids: re.Pattern[str]
     module: str
@@ -23,11 +29,15 @@ _PACKAGES = (
 
 
 def import_package_of(env_id: str) -> None:
-    """Imports the package that registers an environment, if it is a well-known one.
+    """Imports the package that registers an environment, if the package is a well-known one.
 
-    These are ``ale_py`` (``ALE/…``, ``…NoFrameskip-v4``), ``minigrid`` (``MiniGrid-…``,
-    ``BabyAI-…``) and ``vizdoom`` (``Vizdoom…``). Nothing is imported if the id is already
-    registered, names its module (``"module:id"``), or belongs to none of these packages.
+    The well-known packages are ``ale_py`` (ids ``ALE/…`` and ``…NoFrameskip-v4``), ``minigrid``
+    (``MiniGrid-…`` and ``BabyAI-…``) and ``vizdoom`` (``Vizdoom…``). Nothing is imported if the id
+    is already registered, contains a module (``"module:id"``), or belongs to none of these
+    packages.
+
+    Args:
+        env_id: id of the environment.
 
     Raises:
         ImportError: the package is not installed, or cannot be imported.

@@ -18,19 +18,19 @@ _TASKS = {task.name: task for task in (CAR_RACING, TAKE_COVER)}
 
 
 def register_task(task: Task) -> None:
-    """Registers a task under its name, and environments of its world models.
+    """Registers a task under its name, and two environments for the world models of the task.
 
     Saved agents and frame stores refer to their task by name. Register the task before you open
-    them. Registering an equal task again has no effect.
+    these agents or stores. Registering an equal task again has no effect.
 
     The environments have the ids ``vsg/…Latent-v0`` and ``vsg/…Dream-v0``, where the dots stand for
-    the name of the task in camel case: ``vsg/MountainCarLatent-v0`` for the task
-    ``"mountain-car"``. They need the argument ``vision``, and ``memory`` if the memory is not a
-    shipped one.
+    the name of the task in camel case. For example, the id is ``vsg/MountainCarLatent-v0`` for the
+    task ``"mountain-car"``. Both environments need the argument ``vision``. They also need the
+    argument ``memory``, unless a memory for the vision model comes with this library.
 
     Raises:
-        ValueError: a different task is registered under the same name, or an environment with one
-            of these ids exists already.
+        ValueError: a different task is registered under the same name, or one of the two ids
+            belongs to another environment.
 
     Example:
         >>> from dataclasses import replace
@@ -62,7 +62,16 @@ def register_task(task: Task) -> None:
 
 
 def _register_environment(task: Task, kind: str, **limits: Any) -> None:
-    """Registers the latent environment or the dream of a task, as a copy of that of any task."""
+    """Registers ``vsg/…Latent-v0`` or ``vsg/…Dream-v0`` for a task.
+
+    The environment is registered like ``vsg/Latent-v0`` or ``vsg/Dream-v0``, but with the task as
+    an argument.
+
+    Args:
+        task: the task.
+        kind: ``"Latent"`` or ``"Dream"``.
+        limits: further arguments of ``gymnasium.register``.
+    """
     spec = gym.spec(f"vsg/{kind}-v0")
     env_id = _env_id(task, kind)
     gym.registry.pop(env_id, None)  # Gymnasium would warn
@@ -76,14 +85,24 @@ def _register_environment(task: Task, kind: str, **limits: Any) -> None:
 
 
 def _env_id(task: Task, kind: str) -> str:
-    """Returns the id of an environment of a task; its name is in camel case, without symbols."""
+    """Returns the id of an environment of a task, such as ``vsg/MountainCarDream-v0``.
+
+    The id contains the name of the task in camel case, without symbols.
+
+    Args:
+        task: the task, such as ``"mountain-car"``.
+        kind: ``"Latent"`` or ``"Dream"``.
+    """
     parts = re.findall(r"[^\W_]+", task.name)
     name = "".join(part[0].upper() + part[1:] for part in parts)
     return f"vsg/{name or 'Unnamed'}{kind}-v0"
 
 
 def is_registered(task: Task) -> bool:
-    """Returns True if an equal task is registered under the task's name."""
+    """Returns True if an equal task is registered under the task's name.
+
+    Variants of registered tasks count as registered.
+    """
     return _registered(task.name) == task
 
 
@@ -94,8 +113,8 @@ def registered_task(name: str) -> Task:
     therefore safe for names that were read from files.
 
     Args:
-        name: name of a registered task, or of a variant of one
-            (:meth:`~wmrl.envs.tasks.task.Task.with_frames`).
+        name: name of a registered task, or of a variant of a registered task (see
+            :meth:`~wmrl.envs.tasks.task.Task.with_frames`).
 
     Raises:
         ValueError: no task is registered under that name.
@@ -138,13 +157,13 @@ def find_task(task: Task | str) -> Task:
             - a task, which is returned unchanged;
             - the name of a registered task;
             - the location of a task, ``"module:ATTRIBUTE"``;
-            - the id of an environment, from which the task is derived
-              (:meth:`~wmrl.envs.tasks.task.Task.from_env`), such as ``"ALE/Boxing-v5"``; or
-              ``"module:id"`` if a module has to be imported that registers it.
+            - the id of an environment, such as ``"ALE/Boxing-v5"``, from which the task is derived
+              (see :meth:`~wmrl.envs.tasks.task.Task.from_env`); or ``"module:id"``, where
+              importing the module registers the environment.
 
-            For a location, the module is imported. A name, location or id may end in a shape of
-            frames, such as ``"car-racing@84x84x1"``, for a variant of the task
-            (:meth:`~wmrl.envs.tasks.task.Task.with_frames`).
+            If a module is given, it is imported. A name, location or id may end in the shape of the
+            frames, such as ``"car-racing@84x84x1"``, for a variant of the task (see
+            :meth:`~wmrl.envs.tasks.task.Task.with_frames`).
 
     Raises:
         ValueError: there is no such task, the object at the location is not a task, or no task can
@@ -187,7 +206,18 @@ def find_task(task: Task | str) -> Task:
 
 
 def _task_in(module: str, name: str, location: str) -> Task:
-    """Returns the task at a location, or the task of an environment that a module registers."""
+    """Imports a module, and returns a task that the module provides.
+
+    Args:
+        module: name of the module.
+        name: name of an attribute of the module that is a task; or id of an environment that the
+            module registers, from which a task is derived.
+        location: ``"module:name"``, for error messages.
+
+    Raises:
+        ImportError: the module does not exist or cannot be imported.
+        ValueError: the module has neither a task nor an environment of that name.
+    """
     found = _import(module, location)
     value = getattr(found, name, None)
     if isinstance(value, Task):
@@ -197,7 +227,7 @@ def _task_in(module: str, name: str, location: str) -> Task:
     if not hasattr(found, name):
         raise ValueError(
             f"task: expected an attribute {name!r} of module {module!r} ({_origin(found)}), got "
-            f"none; {_tasks_of(found)}; it registers no environment of that id either"
+            f"none; {_tasks_of(found)}; the module registers no environment of that id either"
         )
     raise ValueError(
         f"task: expected {location!r} to be a Task, got an object of type {type(value).__name__}; "
@@ -206,7 +236,10 @@ def _task_in(module: str, name: str, location: str) -> Task:
 
 
 def _derived(env_id: str) -> Task:
-    """Derives a task from an environment, and notes which registered tasks have the same game."""
+    """Derives a task from an environment.
+
+    If there are registered tasks with the same environment, a note of the task names them.
+    """
     task = Task.from_env(env_id)
     others = [repr(other.name) for other in _TASKS.values() if other.env_id == task.env_id]
     if not others:
@@ -218,6 +251,10 @@ def _derived(env_id: str) -> Task:
 def _import(module: str, location: str) -> ModuleType:
     """Imports the module of a task's location.
 
+    Args:
+        module: name of the module.
+        location: location of the task, ``"module:ATTRIBUTE"``, for error messages.
+
     Raises:
         ImportError: the module does not exist, or an error occurred while it was imported.
     """
@@ -225,7 +262,8 @@ def _import(module: str, location: str) -> ModuleType:
         stem = module.removesuffix(".py").strip("./").replace("/", ".")
         raise ImportError(
             f"task: expected the name of a module before the colon, got the path {module!r}; write "
-            f"'{stem}:{location.partition(':')[2]}' and run in the folder that contains the module"
+            f"'{stem}:{location.partition(':')[2]}', and run the command in the folder to "
+            "which the path is relative"
         )
     if not all(map(str.isidentifier, module.split("."))):
         raise ImportError(
@@ -259,6 +297,6 @@ def _origin(module: ModuleType) -> str:
 
 
 def _tasks_of(module: ModuleType) -> str:
-    """Returns a sentence that names the tasks that a module defines."""
+    """Lists the tasks that are attributes of a module, as a clause of an error message."""
     names = [name for name, value in vars(module).items() if isinstance(value, Task)]
     return f"its tasks are: {', '.join(names)}" if names else "the module has no tasks"

@@ -1,4 +1,4 @@
-"""The task Take Cover of World Models, here with frame skip 4 and an action for each direction."""
+"""The task Take Cover of World Models, here with frame skip 4 and the actions left, stay, right."""
 
 from gymnasium import spaces
 

@@ -16,7 +16,7 @@ from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_frame, check_int, check_lengths, check_name
 from wmrl.envs.tasks.packages import import_package_of
 
-# End of the name of a task whose frames have another shape than those of the task without it.
+# Shape of the frames at the end of a variant's name, such as "@84x84x1".
 _SHAPE_SUFFIX = re.compile(r"@([1-9][0-9]{0,3})x([1-9][0-9]{0,3})x([13])$")
 
 
@@ -36,7 +36,7 @@ def observation_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
 
 
 def rendered_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """Returns the image ``env.render()``; ``env`` needs ``render_mode="rgb_array"``.
+    """Returns the image that ``env.render()`` returns with the render mode ``"rgb_array"``.
 
     Raises:
         ValueError: ``env.render()`` returns None or a list.
@@ -54,7 +54,7 @@ def rendered_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ObservationKey:
-    """Function that returns the image in an observation that is a dictionary.
+    """Function that takes the image out of an observation, for observations that are dictionaries.
 
     Attributes:
         key: key of the image in the dictionary.
@@ -82,7 +82,7 @@ class ObservationKey:
         """Returns the image in an observation; the argument ``env`` is ignored.
 
         Raises:
-            ValueError: the observation is not a dictionary, or lacks the key.
+            ValueError: the observation is not a dictionary, or the dictionary lacks the key.
         """
         if not isinstance(observation, Mapping):
             raise ValueError(
@@ -107,62 +107,64 @@ def _keys_of(observation: Mapping[Any, Any]) -> str:
 class Task:
     """Description of a game, with all settings that environments and training need.
 
-    The game itself is the base environment, a registered Gymnasium environment. Its frames are
-    called base frames. Tasks are sent to worker processes, so cloudpickle must be able to pickle
-    them.
+    The game itself is a registered Gymnasium environment, the base environment. The frames of the
+    base environment are called base frames. A task is sent to worker processes, so cloudpickle must
+    be able to pickle the task.
 
     Attributes:
         name: name by which artifacts and commands refer to the task.
         env_id: id of the base environment.
         action_space: space of the agent's actions: a ``Box`` of real numbers with one axis, a
-            ``Discrete``, or a ``MultiDiscrete`` or ``MultiBinary`` with one axis. If None, the
-            action space of the base environment. In this case, the base environment is created
-            once to look up the space.
+            ``Discrete``, or a ``MultiDiscrete`` or ``MultiBinary`` with one axis. None for the
+            action space of the base environment, which is then created once to look up the space.
         to_env_action: function that converts an agent's action to an action of the base
             environment; None if both are the same.
         env_kwargs: keyword arguments of the base environment.
         frame: function ``(env, observation) -> frame`` that returns the raw frame, ``(H, W, 3)
             uint8`` or, if gray, ``(H, W, 1)`` or ``(H, W) uint8``. For most games, use
             :func:`observation_frame`, :class:`ObservationKey` or :func:`rendered_frame`.
-        crop_rows: rows ``(start, stop)`` of the raw frame to keep; all rows if None.
+        crop_rows: range ``(start, stop)`` of the rows of the raw frame to keep, without the row
+            ``stop``; all rows if None.
         frame_size: height and width to which frames are resized after the crop. Vision models may
             limit the size. For example, the VAE requires heights and widths from 32 to 128.
-        grayscale: True to convert the frames to gray, ``(H, W, 1) uint8``. If False, raw frames
-            that are gray are repeated to three channels.
+        grayscale: True to convert the frames to gray, ``(H, W, 1) uint8``. If False, the single
+            channel of raw frames that are gray is repeated three times.
         blank_final_frame: True if the frame after the game has terminated is not a picture of the
             game. For example, this frame is black in VizDoom. If True, environments replace this
-            frame by the previous frame, so that no model learns what such frames mean.
+            frame by the previous frame, so that no model learns what blank frames mean.
         frame_skip: number of base frames per agent step.
-        warmup_frames: length of the warm-up at the start of each episode, in base frames. Dreams
-            start from states after the warm-up. If no recorded episode is longer than the warm-up,
-            they start from any recorded state.
-        start_window: number of agent steps. Dreams start only from states that follow a positive
-            reward within this number of steps; 0 for no such condition. If the data has no such
-            state, dreams start from any recorded state.
+        warmup_frames: number of base frames at the start of each episode that count as warm-up.
+            Dreams start from recorded states after the warm-up. If no recorded episode is longer
+            than the warm-up, dreams start from any recorded state.
+        start_window: number of agent steps. Dreams start only from recorded states that follow a
+            positive reward within this number of steps; 0 for no such condition. If there is no
+            such state, dreams start from any recorded state after the warm-up.
         max_frames: number of base frames after which an episode is truncated.
         fps: base frames per second at the game's own speed, for videos and windows.
-        patience: data collection truncates an episode after this number of successive base frames
-            without a positive reward; no such limit if None.
-        explore_low: lower bounds ``(A,)`` of the mean action in a random exploration episode, for
-            continuous actions. For each episode, a mean action is drawn uniformly between the
-            bounds, and autoregressive noise is added to it in each step. If empty, all lower bounds
-            are 0.
-        explore_high: upper bounds ``(A,)`` of the mean action. If empty, all upper bounds are 0.
-        solved_at: mean return from which the task counts as solved; None if undefined.
-        completed_key: key in the base environment's info. Its value is True if an episode ended
+        patience: number of successive base frames without a positive reward after which data
+            collection truncates an episode; None for no such limit.
+        explore_low: lower bounds of the mean action in a random exploration episode, for continuous
+            actions, one per action dimension. For each episode, a mean action is drawn uniformly
+            between the lower and upper bounds. In each step, autoregressive noise is added to the
+            mean action. If empty, all lower bounds are 0.
+        explore_high: upper bounds of the mean action, one per action dimension. If empty, all upper
+            bounds are 0.
+        solved_at: mean return from which the task counts as solved; None if there is no such
+            return.
+        completed_key: key in the base environment's info whose value is True if an episode ended
             because the goal was reached. Learners do not treat such an end as a failure. None if
             the base environment has no such key.
         action_names: names of the dimensions of an encoded action (see
             :class:`~wmrl.core.action_spec.ActionSpec`), shown in videos. For continuous actions,
             these are the names of the numbers of an action. For discrete actions, these are the
             names of the options. If empty, the dimensions have no names.
-        notes: sentences about what :meth:`from_env` chose, shown by commands. They play no role
-            when tasks are compared.
+        notes: sentences that explain the attributes that :meth:`from_env` chose, for commands to
+            show. Two tasks that differ only in their notes are equal.
 
     Raises:
-        ValueError: a value has the wrong type, a name is empty, an action space of this kind is not
-            supported, a number is out of range, or a sequence does not have one finite number per
-            action dimension.
+        ValueError: an attribute has the wrong type, a name is empty, the action space is not
+            supported, a number is out of range or not finite, or a sequence that needs one item per
+            action dimension has another length.
 
     Example:
         >>> import numpy as np
@@ -240,35 +242,43 @@ class Task:
 
     @classmethod
     def from_env(cls, env_id: str, **options: Any) -> "Task":
-        """Derives a task from an environment, which is created to look at it.
+        """Derives a task from an environment.
 
-        - The name of the task is the id.
-        - Frames are the observations, if these are images ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)
-          uint8`` of at least 8 × 8 pixels, or dictionaries with one such image; otherwise what the
-          render mode ``"rgb_array"`` shows. They are gray if these images are.
-        - ``frame_skip`` is 1 if the environment skips frames itself (``frameskip``,
-          ``frame_skip``), if it shows fewer than 30 frames per second, or if each of three episodes
-          of random actions ends within 160 frames. Otherwise it is 4.
-        - ``max_frames`` is the environment's own limit; if it has none, 1000 agent steps.
-        - The frame rate, the action space, the names of Atari's actions and the score at which the
-          game counts as solved are those of the environment. The mean action of an exploration
-          episode is in the middle half of the range of a continuous action.
+        The environment is created to read its settings and its first frame. The attributes of the
+        task are chosen as follows:
 
-        :attr:`notes` says what was chosen. The packages of well-known ids (``ALE/…``,
+        - ``name`` is the id of the environment.
+        - Frames are the observations if these are images ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)
+          uint8`` of at least 8 × 8 pixels. If the observations are dictionaries with one such
+          image, frames are these images. In all other cases, frames are the images that the
+          environment renders with the render mode ``"rgb_array"``. Gray images give gray frames.
+        - ``frame_skip`` is 1 if the environment itself skips frames (by settings such as
+          ``frameskip`` or ``frame_skip``), if it shows fewer than 30 frames per second or its frame
+          rate is unknown, or if three episodes of random actions all end within 160 frames. In all
+          other cases, ``frame_skip`` is 4.
+        - ``max_frames`` is the environment's own limit on the steps of an episode. Without such a
+          limit, it is the number of base frames in 1000 agent steps.
+        - The frame rate, the action space, the names of Atari's actions and the return from which
+          the game counts as solved are those of the environment.
+        - ``explore_low`` and ``explore_high`` enclose the middle half of the range of a continuous
+          action.
+
+        :attr:`notes` explains these choices. The packages that register well-known ids (``ALE/…``,
         ``MiniGrid-…``, ``Vizdoom…``) are imported if necessary.
 
         Args:
-            env_id: id of the environment, or ``"module:id"`` if a module has to be imported that
-                registers it.
-            options: attributes of the task, whose values replace those that are found. All other
-                names, and the dictionary ``env_kwargs``, are keyword arguments of the environment.
+            env_id: id of the environment; or ``"module:id"``, where importing the module registers
+                the environment.
+            options: keyword arguments. Those that are attributes of a task replace the values that
+                would be chosen. All others, and the items of the dictionary ``env_kwargs``, are
+                passed to the environment, except that ``max_episode_steps`` sets ``max_frames``.
 
         Raises:
             gymnasium.error.Error: there is no such environment.
             ImportError: a package that the environment needs is not installed.
-            ValueError: the environment has neither images as observations nor the render mode
-                ``"rgb_array"``, or several images; its action space is not supported; or an
-                attribute is invalid.
+            ValueError: the environment's observations contain several images; or they contain no
+                image, and the render mode ``"rgb_array"`` is missing; or the action space is not
+                supported; or an attribute is invalid.
 
         Example:
             >>> from wmrl.envs import Task
@@ -314,16 +324,16 @@ class Task:
     ) -> "Task":
         """Returns a variant of the task with frames of another shape.
 
-        The name of a variant is the name of the task, followed by the shape. Stores, models and
-        agents that are made with the variant refer to this name. If the task is registered,
-        :func:`~wmrl.envs.tasks.registry.find_task` finds the variant by this name.
+        The name of a variant is the name of the task, followed by the shape of the frames. Stores,
+        models and agents that are made with the variant refer to this name. If the task is
+        registered, :func:`~wmrl.envs.tasks.registry.find_task` finds the variant by this name.
 
         Args:
-            frame_size: height and width; the task's if None.
-            grayscale: True for gray frames, False for color; as in the task if None.
+            frame_size: height and width of the frames in pixels; as in the task if None.
+            grayscale: True for gray frames, False for color frames; as in the task if None.
 
         Returns:
-            The variant; the task itself if the shape is that of the task.
+            The variant; the task itself if its frames already have this shape.
 
         Example:
             >>> from wmrl.envs import CAR_RACING, find_task
@@ -344,21 +354,23 @@ class Task:
         return replace(variant, name=f"{_SHAPE_SUFFIX.sub('', self.name)}@{shape}")
 
     def observe(self, env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-        """Returns the cropped, converted and resized frame, which is the input of vision models.
+        """Returns the current frame as vision models observe it.
+
+        The raw frame is cropped, converted to gray or color, and resized.
 
         Args:
             env: the base environment.
             observation: the last observation of ``env``.
 
         Returns:
-            ``(*frame_shape) uint8``.
+            The frame, an array of shape :attr:`frame_shape` and dtype uint8.
 
         Raises:
-            ValueError: the raw frame is no image of dtype uint8 with the channels last, or
+            ValueError: the raw frame is not an image of dtype uint8 with the channels last, or
                 ``crop_rows`` ends after the last row of the raw frame.
         """
         raw = self.frame(env, observation)
-        frame = check_frame("frame", raw, where="in the function frame of the task")
+        frame = check_frame("frame", raw, where="in the function 'frame' of the task")
         if self.crop_rows is not None:
             if self.crop_rows[1] > len(frame):
                 raise ValueError(
@@ -376,13 +388,14 @@ class Task:
 
 
 def split_variant(name: str) -> tuple[str, tuple[int, int, int] | None]:
-    """Splits the name of a task into the name without a shape of frames, and this shape.
+    """Splits the name of a variant into the name of the task and the shape of the frames.
 
     Args:
         name: name of a task, or of a variant that :meth:`Task.with_frames` returned.
 
     Returns:
-        The name, and the shape ``(H, W, C)`` at its end; None if there is none.
+        The name of the task without a shape, and the shape ``(H, W, C)`` of the frames. For a name
+        that does not end in a shape, the unchanged name and None.
 
     Example:
         >>> split_variant("car-racing@84x84x1")
@@ -402,7 +415,7 @@ def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> 
 
     Args:
         info: infos that ``step`` of a vector environment returned, or their ``"final_info"``.
-        key: the task's ``completed_key``. If None, the mask is False for all environments.
+        key: attribute ``completed_key`` of the task. If None, the mask is False everywhere.
         num_envs: number N of environments.
     """
     if key is None or key not in info:

@@ -190,9 +190,9 @@ def test_targets_out_of_reach_are_refused():
         ),
         ((1, 1), "target: expected a point between 2 and 4"),
         ((3, 0.1), "outside of all obstacles"),
-        ((0, math.nan), "target: expected finite numbers x and y"),
-        ((0, 1, 2), "target: expected finite numbers x and y"),
-        (("left", 1), "target: expected finite numbers x and y"),
+        ((0, math.nan), r"target: expected points \(x, y\) of finite"),
+        ((0, 1, 2), r"target: expected points \(x, y\) of finite"),
+        (("left", 1), r"target: expected points \(x, y\) of finite"),
     ):
         with pytest.raises(ValueError, match=message):
             arm.check_targets(target, "target")

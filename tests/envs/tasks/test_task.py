@@ -190,7 +190,7 @@ def test_a_key_chooses_the_image_of_a_dictionary() -> None:
             r"got \(3, 12, 10\) uint8; move the channels last with image\.tra",
         ),
         (RGB[None, ..., 0], r"got \(1, 12, 10\) uint8; move the channels last"),
-        (RGB / 255.0, r"float64; convert numbers in \[0, 1\] .* in the function frame of the task"),
+        (RGB / 255.0, r"float64; convert numbers in \[0, 1\] .* in the function 'frame' of the ta"),
         ([RGB], "got a list"),
     ],
 )
