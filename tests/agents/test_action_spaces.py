@@ -66,7 +66,13 @@ class Signals:
         return np.reshape(actions == self.targets, (64, -1)).mean(1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind == "multi_discrete" else ())
+        for kind in KINDS
+    ],
+)
 def test_ppo_finds_the_optimum(kind: str, tmp_path: Path) -> None:
     config = PPOConfig(
         steps=16_384,

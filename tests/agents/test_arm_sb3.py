@@ -76,7 +76,10 @@ def scores(
     return score("vsg/PlanarArmLatent-v0", steps, policy=policy, encoding=path, target=target)
 
 
-@pytest.mark.parametrize("kind", ["angles", "vae", "vqvae"])
+@pytest.mark.parametrize(
+    "kind",
+    ["vae", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("angles", "vqvae"))],
+)
 def test_ppo_reaches_a_target(kind: str, encodings: dict[str, Path]) -> None:
     random, after = scores(kind, 6000, encodings, (0.3, 0.5))
     assert after > 0.4 * random

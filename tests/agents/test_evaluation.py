@@ -17,9 +17,12 @@ from wmrl.storage.files import write_json
 FAST = "vsg/CarRacing-v3"
 
 
+SHORT = replace(CAR_RACING, max_frames=240)
+
+
 @pytest.fixture(scope="module")
 def world_model(tiny) -> WorldModel:
-    return WorldModel.open("car-racing", tiny.vision, tiny.memory, device="cpu")
+    return WorldModel.open(SHORT, tiny.vision, tiny.memory, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def test_damaged_results_are_refused(tmp_path):
 def test_scores_equal_those_of_single_episodes(agent, tiny, tmp_path):
     """The oracle: each seed in a fresh environment of its own; the agent opened by its path."""
     agent.save(tmp_path / "agent")
-    scores = evaluate(tmp_path / "agent", episodes=3, base=FAST, num_envs=2, workers=2)
+    scores = evaluate(tmp_path / "agent", episodes=2, base=FAST, num_envs=2, workers=1)
     for seed, expected, length in zip(scores.seeds, scores.returns, scores.lengths, strict=True):
         env = LatentEnv(vision=tiny.vision, memory=tiny.memory, base=FAST, device="cpu")
         observation, _ = env.reset(seed=seed)
@@ -103,7 +106,7 @@ def test_scores_equal_those_of_single_episodes(agent, tiny, tmp_path):
         assert total == pytest.approx(expected, abs=1e-6)
         assert agent_steps == length
     assert scores.agent == "agent"
-    assert scores.seeds == (1_000_000, 1_000_001, 1_000_002)
+    assert scores.seeds == (1_000_000, 1_000_001)
     assert scores.base == FAST
     assert scores.digest == agent.digest
     assert set(scores.versions) == {"wmrl", "gymnasium", "numpy", "torch"}

@@ -8,7 +8,7 @@ import suites
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("damage", 12), ("interruptions", 4), ("forgery", 40), ("commands", 25), ("hostile", 21)],
+    [("damage", 8), ("interruptions", 2), ("forgery", 24), ("commands", 12), ("hostile", 21)],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_short_form(name: str, count: int, tmp_path: Path) -> None:

@@ -83,7 +83,11 @@ def end(process: "subprocess.Popen[str]", number: int, *, group: bool) -> str:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGINT, 130, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, 143, id="term", marks=pytest.mark.slow),
+    ],
 )
 def test_interrupted_training_keeps_its_last_step(
     start: Start, make_rollouts: Any, tmp_path: Path, number: int, status: int
@@ -103,7 +107,13 @@ def test_interrupted_training_keeps_its_last_step(
     assert checkpoint.state["step"] >= read_metrics(out / "metrics.csv")[-1]["step"] >= 100
 
 
-@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize(
+    "group",
+    [
+        pytest.param(False, id="process", marks=pytest.mark.slow),
+        pytest.param(True, id="group"),
+    ],
+)
 def test_interrupted_collecting_keeps_its_episodes(
     start: Start, tmp_path: Path, group: bool
 ) -> None:

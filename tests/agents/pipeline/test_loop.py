@@ -87,7 +87,7 @@ DISCRETE = {
 PLANS = {
     "ppo": tiny_plan(),
     "cma-es": tiny_plan(**EVOLUTION),
-    "discrete": tiny_plan(**DISCRETE),
+    "discrete": tiny_plan(**DISCRETE, rounds=2, vision_rounds=1),
 }
 
 
@@ -117,7 +117,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("finished") / request.param
     log = io.StringIO()
     with redirect_stderr(log):
-        train(TASK, path, plan=PLANS[request.param], seed=3, workers=1)
+        train(TASK, path, plan=PLANS[request.param], seed=3, workers=0)
     (path.parent / "log.txt").write_text(log.getvalue())
     return path
 
@@ -145,7 +145,7 @@ def test_its_log_tells_every_stage_and_the_next(finished: Path) -> None:
 
 def test_what_it_leaves(finished: Path) -> None:
     plan = PLANS[finished.name]
-    result = train(TASK, finished, plan=plan, seed=3, workers=1, progress=False)
+    result = train(TASK, finished, plan=plan, seed=3, workers=0, progress=False)
     assert load_artifact(result.vision, kind="vision").digest
     memory = load_artifact(result.memory, kind="memory")
     assert memory.config["member"]["vision_digest"] == load_artifact(result.vision).digest
@@ -181,7 +181,7 @@ def test_a_run_can_be_moved(finished: Path, tmp_path: Path) -> None:
 
 def test_done_is_done(finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
-    train(TASK, finished, plan=PLANS[finished.name], seed=3, workers=2, progress=False)
+    train(TASK, finished, plan=PLANS[finished.name], seed=3, workers=0, progress=False)
     changed = [path for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns]
     assert not changed
 
@@ -198,7 +198,7 @@ def killed_and_resumed(path: Path, name: str, *, kills: int, longest: float, see
         f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(toy_game.__file__).parent)!r}];"
         "from test_loop import PLANS, TASK; from wmrl.agents.pipeline.loop import train;"
         "name, path = sys.argv[1:]; print('ready', flush=True);"
-        "train(TASK, path, plan=PLANS[name], seed=3, workers=2, progress=False)"
+        "train(TASK, path, plan=PLANS[name], seed=3, workers=0, progress=False)"
     )
     moments = random.Random(seed)
     struck = 0
@@ -222,6 +222,11 @@ def killed_and_resumed(path: Path, name: str, *, kills: int, longest: float, see
     return struck
 
 
+@pytest.mark.parametrize(
+    "finished",
+    ["cma-es", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ppo", "discrete"))],
+    indirect=True,
+)
 def test_killed_and_resumed(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "killed"
     assert killed_and_resumed(path, finished.name, kills=2, longest=2.0, seed=0)
@@ -236,6 +241,7 @@ def test_killed_a_dozen_times(finished: Path, tmp_path: Path) -> None:
     assert bits(path) == bits(finished)
 
 
+@pytest.mark.parametrize("finished", ["cma-es"], indirect=True)
 @pytest.mark.parametrize("name", ["score.json", "promise.json"])
 def test_a_damaged_score_is_evaluated_again(finished: Path, tmp_path: Path, name: str) -> None:
     moved = tmp_path / finished.name
@@ -244,7 +250,7 @@ def test_a_damaged_score_is_evaluated_again(finished: Path, tmp_path: Path, name
     whole = file.read_bytes()
     file.write_bytes(whole[:-30])
     with pytest.warns(UserWarning, match=rf"{name}: damaged .*the agent is evaluated again"):
-        train(TASK, moved, plan=PLANS[finished.name], seed=3, workers=1, progress=False)
+        train(TASK, moved, plan=PLANS[finished.name], seed=3, workers=0, progress=False)
     assert file.read_bytes() == whole
 
 

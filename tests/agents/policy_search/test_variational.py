@@ -85,6 +85,7 @@ def test_it_ends_in_the_posterior(tmp_path) -> None:
     np.testing.assert_allclose(agent.std, std, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_directions_find_what_is_correlated(tmp_path) -> None:
     bowl = Bowl(correlated=True)
     config = VariationalSearchConfig(

@@ -180,6 +180,7 @@ def drive_cars(path: Path, agent: Agent | str, **options: Any) -> RolloutStore:
     return gather(path, task=SHORT, policy=agent, episodes=5, num_envs=2, **options)
 
 
+@pytest.mark.parametrize("tiny", ["gaussian"], indirect=True)
 def test_an_agent_drives_the_same_for_any_workers_and_when_resumed(
     tmp_path: Path, agent: Agent
 ) -> None:
@@ -363,7 +364,7 @@ def test_rewards_that_are_not_finite_are_not_stored(tmp_path, game: str, message
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("limit", [9, 100, 333, 1000])
+@pytest.mark.parametrize("limit", [9, 333])
 def test_a_limit_is_never_exceeded(tmp_path: Path, limit: int) -> None:
     options = {"episodes": None, "frames": limit, "frame_limit": limit}
     store = gather(tmp_path / "a", **options)

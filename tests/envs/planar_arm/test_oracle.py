@@ -22,7 +22,7 @@ ARMS = [
 ]
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: f"{arm.num_joints}-{arm.locked_joints}")
+@pytest.mark.parametrize("arm", ARMS[1:4], ids=lambda arm: f"{arm.num_joints}-{arm.locked_joints}")
 def test_no_arm_that_is_there_is_more_even(arm):
     """Each target is where a random arm ends, so that it can be reached, and by what std."""
     rng = np.random.default_rng(arm.num_joints)
@@ -153,6 +153,7 @@ def test_bad_input_is_refused():
         ArmOracleConfig(tolerance=0)
 
 
+@pytest.mark.slow
 def test_an_agent_learns_to_reach():
     arms = PlanarArmVectorEnv(
         64, num_joints=5, target="random", autoreset_mode=AutoresetMode.SAME_STEP

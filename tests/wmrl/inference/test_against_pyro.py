@@ -54,6 +54,7 @@ def guide() -> None:
 SIZES: dict[str, tuple[int, ...]] = {"mu": (), "tau": (), "theta": (8,)}
 
 
+@pytest.mark.slow
 def test_the_elbo_is_pyro_s() -> None:
     gamma = 0.01 ** (1 / 2000)  # to a hundredth over the run
     optimizer = pyro.optim.ClippedAdam({"lr": 0.05, "lrd": gamma})

@@ -192,6 +192,7 @@ def total_variance(named: bool, **options: bool) -> float:
     return sum(float(values.var(0).sum()) for values in found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [True, False])
 def test_variance_is_lower_with_each_technique(named: bool) -> None:
     """The paper's own claim; both together tenfold at least."""
@@ -205,6 +206,7 @@ def test_variance_is_lower_with_each_technique(named: bool) -> None:
     assert both < plain / 10
 
 
+@pytest.mark.slow
 def test_elementwise_terms_are_as_good_as_variables_by_name() -> None:
     named, vector = (total_variance(named, rao_blackwell=True) for named in (True, False))
     assert vector == pytest.approx(named, rel=0.2)

@@ -1,5 +1,6 @@
 """Inference against truth: conjugate models, and ones that are not."""
 
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -183,8 +184,16 @@ def fit(joint: LogJoint, family: VariationalFamily, **options: Any) -> Posterior
     return fit_posterior(joint, family, FitConfig(**options), progress=False, device="cpu")
 
 
-@pytest.mark.parametrize("estimator", ["auto", "score"])
-@pytest.mark.parametrize("name", MODELS)
+_QUICK = {("normal-normal", "score"), ("three-levels", "auto"), ("poisson-gamma", "auto")}
+
+
+@pytest.mark.parametrize(
+    ("name", "estimator"),
+    [
+        pytest.param(*pair, marks=() if pair in _QUICK else pytest.mark.slow)
+        for pair in itertools.product(MODELS, ("auto", "score"))
+    ],
+)
 def test_conjugate_models_end_in_their_posterior(name: str, estimator: str) -> None:
     model = MODELS[name]()
     found = fit(model.joint, model.family, estimator=estimator)
@@ -199,6 +208,7 @@ def test_conjugate_models_end_in_their_posterior(name: str, estimator: str) -> N
     assert set(found.estimators.values()) == {expected}
 
 
+@pytest.mark.slow
 def test_adagrad_as_in_the_paper() -> None:
     model = poisson_gamma()
     found = fit(
@@ -306,6 +316,7 @@ def fitted_schools(*, centered: bool) -> Posterior:
     return fit(*eight_schools(centered=centered))
 
 
+@pytest.mark.slow
 def test_eight_schools_without_centering() -> None:
     found = fitted_schools(centered=False)
     mu, tau, theta = schools_reference()
@@ -318,6 +329,7 @@ def test_eight_schools_without_centering() -> None:
     assert values["tau"].mean().item() == pytest.approx(tau, rel=0.3)
 
 
+@pytest.mark.slow
 def test_eight_schools_centered_is_worse_and_says_so() -> None:
     """The funnel of θ and τ is no product: the ELBO is lower, and k̂ higher."""
     ends = {centered: fitted_schools(centered=centered) for centered in (True, False)}
@@ -326,6 +338,7 @@ def test_eight_schools_centered_is_worse_and_says_so() -> None:
     assert ends[True].pareto_k > ends[False].pareto_k
 
 
+@pytest.mark.slow
 def test_a_family_that_does_not_fit_is_flagged() -> None:
     """Independent numbers for a posterior that is nearly a line."""
     covariance = torch.full((8, 8), 0.99) + 0.01 * torch.eye(8)
@@ -575,6 +588,7 @@ def test_a_caller_s_settings_do_not_matter() -> None:
         torch.set_default_dtype(default)
 
 
+@pytest.mark.slow
 def test_small_shares_of_large_counts() -> None:
     """k of n, with p ~ Beta(1, 1): single precision is found too coarse, double is exact."""
     k, n = 2.0, 1e8
@@ -592,6 +606,7 @@ def test_small_shares_of_large_counts() -> None:
     assert coarse.family["p"].mean.item() == pytest.approx((k + 1) / (n + 2), rel=0.2)
 
 
+@pytest.mark.slow
 def test_data_of_twice_the_precision() -> None:
     """Both estimators take them, and fit parameters of single precision."""
     y = torch.tensor([0.3, 1.2, 0.7], dtype=torch.float64)

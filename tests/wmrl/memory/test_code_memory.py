@@ -188,8 +188,15 @@ def test_dropout_leaves_reward_and_termination_alone() -> None:
     assert torch.equal(masked.termination, plain.termination)
 
 
-@pytest.mark.parametrize("sequence_model", ["lstm", "transformer"])
-@pytest.mark.parametrize("decoding", ["parallel", "sequential"])
+@pytest.mark.parametrize(
+    ("sequence_model", "decoding"),
+    [
+        ("lstm", "sequential"),
+        ("transformer", "parallel"),
+        pytest.param("lstm", "parallel", marks=pytest.mark.slow),
+        pytest.param("transformer", "sequential", marks=pytest.mark.slow),
+    ],
+)
 def test_it_learns_a_known_process(sequence_model: str, decoding: str) -> None:
     """Each code moves on by the sign of the action, modulo 7; code 0 is rewarded."""
     memory = make(
