@@ -8,7 +8,9 @@ from wmrl.agents import load_agent
 from wmrl.scripts.cli import run
 
 
-@pytest.mark.parametrize("tiny", ["gaussian"], indirect=True)
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_demo(agent_path: Path, tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "videos"
     words = ["demo", "--out", str(out), "--generations", "2", "--episodes", "1"]

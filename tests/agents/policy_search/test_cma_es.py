@@ -146,7 +146,9 @@ def test_a_finished_search_can_be_extended(tmp_path):
     assert without_time(tmp_path / "whole") == without_time(tmp_path / "parts")
 
 
-@pytest.mark.parametrize("tiny", ["gaussian"], indirect=True)
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_killed_process_resumes(tiny, tmp_path):
     """SIGKILL inside a generation of dreams, then the same command again."""
     script = textwrap.dedent(
@@ -192,7 +194,9 @@ def test_killed_process_resumes(tiny, tmp_path):
         assert_same(whole, parts)
 
 
-@pytest.mark.parametrize("tiny", ["gaussian"], indirect=True)
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_one_worker_and_two_give_the_same_generation(tiny, tmp_path):
     world_model = WorldModel.open("car-racing", tiny.vision, tiny.memory)
     searches = []

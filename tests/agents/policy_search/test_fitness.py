@@ -179,7 +179,9 @@ def test_real_scores_equal_those_of_single_episodes(world_model):
     assert len(np.unique(scores)) > 1
 
 
-@pytest.mark.parametrize("tiny", ["gaussian"], indirect=True)
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_real_scores_are_the_same_for_any_number_of_workers(world_model):
     trials = RealFitnessConfig(num_rollouts=2, agent_steps=6, num_envs=4)
     scores = []

@@ -133,7 +133,9 @@ def test_a_finished_run_can_be_extended(match_env, tmp_path):
         learner(match_env, tmp_path / "falling", longer).close()
 
 
-@pytest.mark.parametrize("tiny", ["gaussian"], indirect=True)
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_killed_process_resumes(tiny, tmp_path):
     """SIGKILL in a dream, then the same command again."""
     script = textwrap.dedent(

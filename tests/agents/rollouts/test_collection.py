@@ -180,7 +180,9 @@ def drive_cars(path: Path, agent: Agent | str, **options: Any) -> RolloutStore:
     return gather(path, task=SHORT, policy=agent, episodes=5, num_envs=2, **options)
 
 
-@pytest.mark.parametrize("tiny", ["gaussian"], indirect=True)
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_an_agent_drives_the_same_for_any_workers_and_when_resumed(
     tmp_path: Path, agent: Agent
 ) -> None:

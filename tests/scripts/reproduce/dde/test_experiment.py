@@ -32,10 +32,7 @@ PRESET = SearchPreset(
 
 @pytest.mark.parametrize(
     "method",
-    [
-        pytest.param(method, marks=() if method == "dde-vae" else pytest.mark.slow)
-        for method in METHODS
-    ],
+    [pytest.param(method, marks=() if method == "dde" else pytest.mark.slow) for method in METHODS],
 )
 def test_each_search_finds_elites_and_is_reused(method, tmp_path) -> None:
     made = run_search(PRESET, method, tmp_path, evaluations=12_000, seed=0, progress=False)
