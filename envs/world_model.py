@@ -53,8 +53,8 @@ class WorldModel:
             raise ArtifactError(
                 f"vision: expected frames of shape {self.task.frame_shape} as in the task "
                 f"{self.task.name!r}, got a {type(self.vision).__name__} for frames of shape "
-                f"{tuple(self.vision.frame_shape)}; use a vision model that was trained on this "
-                f"task, or a variant of the task, whose name ends in '@{shape}'"
+                f"{tuple(self.vision.frame_shape)}; pass a vision model that was trained on "
+                f"this task or, as the task, its variant whose name ends in '@{shape}'"
             )
         if self.memory is not None:
             self._check_memory(self.memory)

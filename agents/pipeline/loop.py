@@ -375,8 +375,8 @@ class _Loop:
     def _reward_scale(self, gamma: float) -> float:
         """Returns the factor by which PPO multiplies rewards.
 
-        It stays the same from the last round that trains from scratch, because the value network is
-        then trained further.
+        Only data up to the last round that trains from scratch determines the factor. Later rounds
+        keep this factor, because they continue to train a value network of rewards at this scale.
         """
         if self._plan.ppo_reward_scale is not None:
             return self._plan.ppo_reward_scale

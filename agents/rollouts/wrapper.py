@@ -108,7 +108,7 @@ class RecordRollouts(
         spec = self.env.spec
         if self._task is None and spec is None:
             raise ValueError(
-                "task: expected a task for an environment without an id, got None; pass a task, or "
+                "task: expected a task, because the environment has no id, got None; pass a task, or "
                 "create the environment with gymnasium.make"
             )
         metadata = StoreMetadata(

@@ -26,6 +26,13 @@ _DTYPES: dict[str, type[np.generic]] = {
     "multi_binary": np.int8,
 }
 _LARGEST = 2**63 - 1  # of int64
+# Numbers of entries of low, high, num_options and start that each kind needs.
+_ENTRIES = {
+    "box": "low and high of equal length, and no other entries,",
+    "discrete": "one entry in num_options, one in start, and no bounds",
+    "multi_discrete": "num_options and start of equal length, and no bounds,",
+    "multi_binary": "num_options and start of equal length, and no bounds,",
+}
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _MAX_OPTIONS = 100_000  # of all choices of an action, so that no one-hot vector fills the memory
 
@@ -95,9 +102,7 @@ class ActionSpec:
         expected = (dim, dim, 0, 0) if self.kind == "box" else (0, 0, dim, dim)
         if dim < 1 or sizes != expected or (self.kind == "discrete" and dim != 1):
             raise ValueError(
-                "kind: expected low and high of equal lengths for 'box', one entry in num_options "
-                "and start for 'discrete', or as many entries in start as in num_options for other "
-                f"kinds, got {self}"
+                f"kind: expected {_ENTRIES[self.kind]} for the kind {self.kind!r}, got {self}"
             )
         if self.kind == "multi_binary" and ({*self.num_options}, {*self.start}) != ({2}, {0}):
             raise ValueError(

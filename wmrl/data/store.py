@@ -58,10 +58,10 @@ class RolloutStore:
     Args:
         path: folder of the store.
         mode: ``"r"`` to read only, ``"a"`` to read and write.
-        metadata: metadata that all episodes share. If there is no store at ``path``, mode ``"a"``
-            creates one with this metadata. If an existing store has damaged metadata or no
-            episodes, mode ``"a"`` replaces its metadata. Any other existing store must have equal
-            metadata. None to open an existing store with any metadata.
+        metadata: metadata that all episodes share; None to accept those of an existing store. If
+            there is no store at ``path``, mode ``"a"`` creates one with this metadata. An existing
+            store must have equal metadata, with one exception: mode ``"a"`` replaces metadata that
+            are damaged, or that belong to a store without episodes.
 
     Attributes:
         path: folder of the store.
@@ -69,8 +69,8 @@ class RolloutStore:
         metadata: metadata that all episodes share.
 
     Raises:
-        StoreError: the store is missing, is damaged or has another format, or its metadata differ
-            from ``metadata``.
+        StoreError: the store is missing or damaged, and is not created or repaired as described
+            above; or it has another format; or its metadata differ from ``metadata``.
 
     Example:
         >>> import numpy as np

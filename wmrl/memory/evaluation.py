@@ -319,7 +319,7 @@ def _dream(
 ) -> Tensor:
     """Returns the latents ``(B, steps, Z)`` of dreams with recorded actions.
 
-    If a recording ends before the dream, the last action of the recording is repeated.
+    If a recording ends before the dream does, its last action is repeated for the other steps.
 
     Args:
         memory: memory that dreams.

@@ -171,7 +171,7 @@ def without_checksum(content: Any) -> dict[str, Any]:
         raise ValueError(f"expected a checksum under the name {_CHECKSUM!r}, got none")
     plain = {name: value for name, value in content.items() if name != _CHECKSUM}
     if content[_CHECKSUM] != json_digest(plain):
-        raise ValueError(f"its content differs from its checksum, {_CHECKSUM!r}")
+        raise ValueError(f"its content does not match its checksum {_CHECKSUM!r}")
     return plain
 
 

@@ -223,7 +223,8 @@ class Trainer:
 
         Args:
             terms: loss and parts of the loss by name, for each step since the last row. If the run
-                was resumed since then, the sums over the steps before come from the checkpoint.
+                was resumed after that row, only for each step since the resumption; the sums over
+                the steps between the row and the checkpoint are read from the checkpoint.
 
         Raises:
             FloatingPointError: a value is not finite; the message names the first step with such a

@@ -326,8 +326,9 @@ def _score_estimator(run: KLRun, seed: int) -> Gradient:
     """Creates a function that estimates the gradient of KL(q‖p) with the score function.
 
     The function estimates the gradient of the ELBO and changes the sign of the estimate. The ELBO
-    is −KL(q‖p), because p is normalized. With a single variable, Rao-Blackwellization has no terms
-    to omit and changes nothing.
+    is −KL(q‖p), because p is normalized. The estimate is
+    Rao-Blackwellized, but this has no effect here: with a single variable, there are no terms to
+    omit.
     """
     mean, std = run.target
     constant = math.log(std) + 0.5 * math.log(math.tau)

@@ -182,7 +182,7 @@ def test_changed_metadata_are_noticed_on_opening(tmp_path: Path) -> None:
     header["attributes"]["frame_skip"] = 4
     path.write_text(json.dumps(header))
     with pytest.raises(
-        StoreError, match=r"its content differs from its checksum, 'sha256'.*wmrl collect command"
+        StoreError, match=r"its content does not match its checksum 'sha256'.*wmrl collect command"
     ):
         RolloutStore(tmp_path)
     # The arguments of another collection don't mend it; those of the same one do.
