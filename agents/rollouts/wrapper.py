@@ -108,8 +108,8 @@ class RecordRollouts(
         spec = self.env.spec
         if self._task is None and spec is None:
             raise ValueError(
-                "task: expected a task, because the environment has no id, got None; pass a task, or "
-                "create the environment with gymnasium.make"
+                "task: expected a task because the environment has no id, got None; pass a task, "
+                "or create the environment with gymnasium.make"
             )
         metadata = StoreMetadata(
             task=self._task.name if self._task else spec.id,  # type: ignore[union-attr]

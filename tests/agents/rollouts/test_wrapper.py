@@ -163,9 +163,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         RecordRollouts(FrameEnv(replace(TOY, name="other")), tmp_path / "toy")
     with pytest.raises(ValueError, match=r"env: expected observations that are images .* a task"):
         RecordRollouts(gym.make("CartPole-v1"), tmp_path / "x")
-    with pytest.raises(
-        ValueError, match="task: expected a task, because the environment has no id"
-    ):
+    with pytest.raises(ValueError, match="task: expected a task because the environment has no id"):
         RecordRollouts(Toy(), tmp_path / "x")
     with pytest.raises(ValueError, match=r"env: expected the action space Box.* wrap FrameEnv"):
         RecordRollouts(gym.make("CarRacing-v3"), tmp_path / "x", task="car-racing")
