@@ -47,6 +47,10 @@ class Args:
     kl_floor: float = 0.5
     """VAE: KL divergence from the prior, in nats per latent dimension, up to which there is no
     penalty."""
+    pixel_variance: float | None = 0.5
+    """VAE: variance of a pixel given the latents, in units in which pixels are from 0 to 1. With a
+    smaller variance, smaller objects remain visible. With None, it is the mean squared error of
+    each batch; without a task's own setting, wmrl train uses None."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
     """VQ-VAE: kind of quantizer. "ema" and "gradient" learn a codebook, by moving averages or by
     gradient descent; "fsq" is finite scalar quantization."""
@@ -107,7 +111,10 @@ def _model(args: Args) -> "VAEConfig | VQVAEConfig":
 
     if args.kind == "vae":
         return VAEConfig(
-            base_channels=args.base_channels, latent_dim=args.latent_dim, kl_floor=args.kl_floor
+            base_channels=args.base_channels,
+            latent_dim=args.latent_dim,
+            kl_floor=args.kl_floor,
+            pixel_variance=args.pixel_variance,
         )
     return VQVAEConfig(
         base_channels=args.base_channels,

@@ -313,8 +313,10 @@ def test_the_whole_loop_takes_the_shape_of_frames(
 
     monkeypatch.setattr("wmrl.agents.pipeline.loop.train", stop)
     words = ["train", "--out", str(tmp_path / "run"), "--frame-size", "84", "--grayscale"]
+    run([*words, "--frame-skip", "2"])
     run(words)
     assert (given[0].name, given[0].frame_shape) == ("car-racing@84x84x1", (84, 84, 1))
+    assert [task.frame_skip for task in given] == [2, 4]
 
 
 def test_the_whole_loop_plays_any_game(

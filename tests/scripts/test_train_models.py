@@ -12,6 +12,7 @@ from gymnasium.spaces import Box
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.memory.base import load_memory
 from wmrl.scripts import cli, train_memory, train_vision
+from wmrl.storage.artifact import load_artifact
 from wmrl.vision.base import load_vision
 from wmrl.vision.vqvae import VQVAE
 
@@ -95,6 +96,13 @@ def test_the_store_knows_enough_of_its_task(
 ) -> None:
     train_memory.main(_memory_args(make_store("unknown"), vae_run, tmp_path))
     assert load_memory(tmp_path / "artifact", device="cpu").config.task == "unknown"
+
+
+def test_the_variance_of_pixels_is_an_option(make_store: MakeStore, tmp_path: Path) -> None:
+    words = ["train-vision", str(make_store()), "--out", str(tmp_path), "--base-channels", "2"]
+    words += ["--latent-dim", "2", "--steps", "2", "--batch-size", "2"]
+    assert cli.run([*words, "--pixel-variance", "None"]) == 0
+    assert load_artifact(tmp_path / "artifact").config["pixel_variance"] is None
 
 
 def test_members_above_one_make_an_ensemble(
