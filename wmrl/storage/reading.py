@@ -129,7 +129,7 @@ def read_json(
         >>> _ = path.write_text(path.read_text().replace("60", "80"))
         >>> read_json(path)
         Traceback (most recent call last):
-        wmrl.storage.reading.StoredFileError: report.json: damaged (its content differs from ...
+        wmrl.storage.reading.StoredFileError: report.json: damaged (its content does not match ...
     """
     try:
         content = parse_json(read_file(path, limit=SMALL_LIMIT, mend=mend))
