@@ -8,6 +8,8 @@
 - :mod:`~wmrl.core.display`: check for a display on which windows are visible (``check_display``,
   ``DisplayError``).
 - :mod:`~wmrl.core.color`: conversion of gray images to color (``as_rgb``).
+- :mod:`~wmrl.core.frame_stacks`: stacks of successive frames (``FrameStacker``,
+  ``newest_frames``, ``stack_frames``).
 - :mod:`~wmrl.core.config`: configurations built from JSON and checked against their dataclasses
   (``build_config``, ``check_fields``).
 - :mod:`~wmrl.core.hashing`: SHA-256 digests of arrays and tensors (``array_digest``,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from wmrl.core.config import build_config, check_fields
     from wmrl.core.device import resolve_device, torch_threads
     from wmrl.core.display import DisplayError, check_display
+    from wmrl.core.frame_stacks import FrameStacker, newest_frames, stack_frames
     from wmrl.core.hashing import array_digest, tensors_digest
     from wmrl.core.interrupts import deferred_interrupts
     from wmrl.core.processes import WorkerError
@@ -68,6 +71,7 @@ else:
 __all__ = [
     "ActionSpec",
     "DisplayError",
+    "FrameStacker",
     "WorkerError",
     "array_digest",
     "as_rgb",
@@ -91,10 +95,12 @@ __all__ = [
     "integer_seed",
     "json_text",
     "jsonable",
+    "newest_frames",
     "numpy_generator",
     "resolve_device",
     "seed_sequence",
     "seeded_weights",
+    "stack_frames",
     "tensors_digest",
     "torch_generator",
     "torch_threads",
