@@ -161,8 +161,7 @@ def _task_name(name: str, task: Task) -> str:
     """
     if is_registered(task):
         return task.name
-    shape = split_variant(task.name)[1]
-    derived = task.env_id + ("" if shape is None else f"@{'x'.join(map(str, shape))}")
+    derived = task.env_id + split_variant(task.name)[1]
     if task.notes and find_task(derived) == task:
         return derived
     places = [

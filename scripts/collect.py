@@ -22,6 +22,10 @@ class Args:
     this name as --task."""
     grayscale: bool = False
     """Record gray frames. If not given, the frames are as in the task."""
+    frame_stack: int | None = None
+    """Number of successive frames that a vision model is to encode together; if not given, the
+    task's. With several frames, the name of the task ends in this number, as in
+    car-racing@84x84x1x4. The store holds single frames in any case."""
     policy: str | None = None
     """Policy: "autoregressive" or "repeated" for random actions, or the shipped name or path of an
     agent. If not given, autoregressive actions for a task with continuous actions, otherwise
@@ -67,7 +71,12 @@ def main(args: Args) -> None:
     from wmrl.agents.rollouts.exploration import NoisyAgent
     from wmrl.scripts.options import task_with_frames
 
-    task = task_with_frames(args.task, frame_size=args.frame_size, grayscale=args.grayscale)
+    task = task_with_frames(
+        args.task,
+        frame_size=args.frame_size,
+        grayscale=args.grayscale,
+        frame_stack=args.frame_stack,
+    )
     policy: Agent | str | None = args.policy
     world_model = None
     if args.policy is not None and args.policy not in EXPLORATION_POLICIES:

@@ -68,7 +68,13 @@ def find_task_aloud(text: str) -> "Task":
     return task
 
 
-def task_with_frames(text: str, *, frame_size: tuple[int, ...] | None, grayscale: bool) -> "Task":
+def task_with_frames(
+    text: str,
+    *,
+    frame_size: tuple[int, ...] | None,
+    grayscale: bool,
+    frame_stack: int | None,
+) -> "Task":
     """Finds the task that ``--task`` names, and returns the variant with the given frames.
 
     The notes of the task are printed, as by :func:`find_task_aloud`. If the frames are those of the
@@ -78,6 +84,7 @@ def task_with_frames(text: str, *, frame_size: tuple[int, ...] | None, grayscale
         text: value of the option ``--task``.
         frame_size: height and width of the frames, or one number for both; the task's if None.
         grayscale: True for gray frames; False for frames as in the task.
+        frame_stack: number of frames in a stack, 1 for single frames; the task's if None.
 
     Raises:
         ValueError: there is no such task, or ``frame_size`` has more than two numbers.
@@ -89,7 +96,9 @@ def task_with_frames(text: str, *, frame_size: tuple[int, ...] | None, grayscale
             f"frame_size: expected a height and a width, or one number for both, got {frame_size}"
         )
     size = None if frame_size is None else (frame_size[0], frame_size[-1])
-    return task.with_frames(frame_size=size, grayscale=True if grayscale else None)
+    return task.with_frames(
+        frame_size=size, grayscale=True if grayscale else None, frame_stack=frame_stack
+    )
 
 
 def task_option(text: str, task: "Task") -> str:
@@ -109,5 +118,4 @@ def task_option(text: str, task: "Task") -> str:
 
     if is_registered(task):
         return ""
-    base, shape = split_variant(text)[0], split_variant(task.name)[1]
-    return f" --task {base}" if shape is None else f" --task {base}@{'x'.join(map(str, shape))}"
+    return f" --task {split_variant(text)[0]}{split_variant(task.name)[1]}"

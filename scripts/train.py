@@ -36,6 +36,10 @@ class Args:
     take this name as --task."""
     grayscale: bool = False
     """Use gray frames. If not given, the frames are as in the task."""
+    frame_stack: int | None = None
+    """Number of successive frames that the vision model encodes together; if not given, the task's.
+    With several frames, the vision model sees how things move, and the name of the task ends in
+    this number, as in car-racing@84x84x1x4."""
     frame_skip: int | None = None
     """Number of base frames per agent step; if not given, the task's own."""
     minutes: float = 60.0
@@ -68,7 +72,12 @@ def main(args: Args) -> None:
     from wmrl.scripts.options import task_option, task_with_frames
     from wmrl.storage.files import check_writable
 
-    task = task_with_frames(args.task, frame_size=args.frame_size, grayscale=args.grayscale)
+    task = task_with_frames(
+        args.task,
+        frame_size=args.frame_size,
+        grayscale=args.grayscale,
+        frame_stack=args.frame_stack,
+    )
     if args.frame_skip is not None:
         task = replace(task, frame_skip=args.frame_skip)
     out = args.out or Path("runs") / re.sub(r"[^\w.@-]+", "-", task.name)

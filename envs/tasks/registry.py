@@ -12,7 +12,7 @@ import gymnasium as gym
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.envs.tasks.packages import import_package_of
 from wmrl.envs.tasks.take_cover import TAKE_COVER
-from wmrl.envs.tasks.task import Task, split_variant
+from wmrl.envs.tasks.task import Task, split_variant, variant_of
 
 _TASKS = {task.name: task for task in (CAR_RACING, TAKE_COVER)}
 
@@ -138,14 +138,10 @@ def _registered(name: str) -> Task | None:
     """
     if name in _TASKS:
         return _TASKS[name]
-    base, shape = split_variant(name)
-    if shape is None or base not in _TASKS:
+    base, suffix = split_variant(name)
+    if not suffix or base not in _TASKS:
         return None
-    return _variant(_TASKS[base], shape)
-
-
-def _variant(task: Task, shape: tuple[int, int, int]) -> Task:
-    return task.with_frames(frame_size=shape[:2], grayscale=shape[2] == 1)
+    return variant_of(_TASKS[base], suffix)
 
 
 def find_task(task: Task | str) -> Task:
@@ -163,7 +159,9 @@ def find_task(task: Task | str) -> Task:
 
             If a module is given, it is imported. A name, location or id may end in the shape of the
             frames, such as ``"car-racing@84x84x1"``, for a variant of the task (see
-            :meth:`~wmrl.envs.tasks.task.Task.with_frames`).
+            :meth:`~wmrl.envs.tasks.task.Task.with_frames`). A fourth number, as in
+            ``"car-racing@84x84x1x4"``, is the number of frames in a stack; without it, frames are
+            not stacked.
 
     Raises:
         ValueError: there is no such task, the object at the location is not a task, or no task can
@@ -188,9 +186,9 @@ def find_task(task: Task | str) -> Task:
         )
     if (registered := _registered(task)) is not None:
         return registered
-    base, shape = split_variant(task)
-    if shape is not None:
-        return _variant(find_task(base), shape)
+    base, suffix = split_variant(task)
+    if suffix:
+        return variant_of(find_task(base), suffix)
     module, colon, name = task.partition(":")
     if colon and module and name:
         return _task_in(module, name, task)

@@ -16,8 +16,11 @@ from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_frame, check_int, check_lengths, check_name
 from wmrl.envs.tasks.packages import import_package_of
 
-# Shape of the frames at the end of a variant's name, such as "@84x84x1".
-_SHAPE_SUFFIX = re.compile(r"@([1-9][0-9]{0,3})x([1-9][0-9]{0,3})x([13])$")
+# Shape of the frames at the end of a variant's name, such as "@84x84x1"; followed by the number of
+# frames in a stack if there are several, such as "@84x84x1x4".
+_SHAPE_SUFFIX = re.compile(
+    r"@([1-9][0-9]{0,3})x([1-9][0-9]{0,3})x([13])(?:x([2-9]|[1-9][0-9]{1,3}))?$"
+)
 
 
 def observation_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
@@ -129,6 +132,11 @@ class Task:
             limit the size. For example, the VAE requires heights and widths from 32 to 128.
         grayscale: True to convert the frames to gray, ``(H, W, 1) uint8``. If False, the single
             channel of raw frames that are gray is repeated three times.
+        frame_stack: K, number of successive frames, one per agent step, that an agent or a vision
+            model observes together. With K above 1, environments show stacks ``(H, W, C · K)
+            uint8``, in which the channels of the newest frame come last; at the start of an
+            episode, copies of the first frame stand for the frames that are missing. Rollout stores
+            hold single frames, and vision models decode only the newest frame of a stack.
         blank_final_frame: True if the frame after the game has terminated is not a picture of the
             game. For example, this frame is black in VizDoom. If True, environments replace this
             frame by the previous frame, so that no model learns what blank frames mean.
@@ -192,6 +200,7 @@ class Task:
     crop_rows: tuple[int, int] | None = None
     frame_size: tuple[int, int] = (64, 64)
     grayscale: bool = False
+    frame_stack: int = 1
     blank_final_frame: bool = False
     frame_skip: int = 1
     warmup_frames: int = 0
@@ -210,6 +219,7 @@ class Task:
         check_fields(self)
         if self.action_space is not None:
             ActionSpec.of(self.action_space)
+        check_int("frame_stack", self.frame_stack, at_least=1)
         check_int("frame_skip", self.frame_skip, at_least=1)
         check_int("max_frames", self.max_frames, at_least=1)
         check_int("warmup_frames", self.warmup_frames, at_least=0)
@@ -316,24 +326,33 @@ class Task:
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """Shape ``(H, W, C)`` of a frame; C is 1 if the frames are gray, otherwise 3."""
+        """Shape ``(H, W, C)`` of a single frame; C is 1 if the frames are gray, otherwise 3."""
         return (*self.frame_size, 1 if self.grayscale else 3)
 
     def with_frames(
-        self, *, frame_size: tuple[int, int] | None = None, grayscale: bool | None = None
+        self,
+        *,
+        frame_size: tuple[int, int] | None = None,
+        grayscale: bool | None = None,
+        frame_stack: int | None = None,
     ) -> "Task":
-        """Returns a variant of the task with frames of another shape.
+        """Returns a variant of the task with frames of another shape, or with stacks of frames.
 
-        The name of a variant is the name of the task, followed by the shape of the frames. Stores,
-        models and agents that are made with the variant refer to this name. If the task is
-        registered, :func:`~wmrl.envs.tasks.registry.find_task` finds the variant by this name.
+        The name of a variant is the name of the task, followed by the shape of the frames and, if
+        frames are stacked, by the number of frames in a stack. Stores, models and agents that are
+        made with the variant refer to this name. If the task is registered,
+        :func:`~wmrl.envs.tasks.registry.find_task` finds the variant by this name.
 
         Args:
             frame_size: height and width of the frames in pixels; as in the task if None.
             grayscale: True for gray frames, False for color frames; as in the task if None.
+            frame_stack: number of frames in a stack, 1 for single frames; as in the task if None.
 
         Returns:
-            The variant; the task itself if its frames already have this shape.
+            The variant; the task itself if its frames already are like this.
+
+        Raises:
+            ValueError: a number is below 1.
 
         Example:
             >>> from wmrl.envs import CAR_RACING, find_task
@@ -342,16 +361,19 @@ class Task:
             ('car-racing@84x84x1', (84, 84, 1))
             >>> find_task("car-racing@84x84x1") == variant
             True
+            >>> variant.with_frames(frame_stack=4).name
+            'car-racing@84x84x1x4'
         """
         variant = replace(
             self,
             frame_size=self.frame_size if frame_size is None else frame_size,
             grayscale=self.grayscale if grayscale is None else grayscale,
+            frame_stack=self.frame_stack if frame_stack is None else frame_stack,
         )
-        if variant.frame_shape == self.frame_shape:
+        if (variant.frame_shape, variant.frame_stack) == (self.frame_shape, self.frame_stack):
             return self
-        shape = "x".join(map(str, variant.frame_shape))
-        return replace(variant, name=f"{_SHAPE_SUFFIX.sub('', self.name)}@{shape}")
+        suffix = variant_suffix(variant.frame_shape, variant.frame_stack)
+        return replace(variant, name=f"{split_variant(self.name)[0]}{suffix}")
 
     def observe(self, env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
         """Returns the current frame as vision models observe it.
@@ -387,27 +409,53 @@ class Task:
         return frame if frame.ndim == 3 else frame[:, :, None]  # OpenCV drops a single channel
 
 
-def split_variant(name: str) -> tuple[str, tuple[int, int, int] | None]:
-    """Splits the name of a variant into the name of the task and the shape of the frames.
+def variant_suffix(frame_shape: tuple[int, int, int], frame_stack: int) -> str:
+    """Returns the end of a variant's name, such as ``"@84x84x1"``, or ``"@84x84x1x4"`` for stacks.
+
+    Args:
+        frame_shape: shape ``(H, W, C)`` of a single frame.
+        frame_stack: number of frames in a stack.
+    """
+    numbers = frame_shape if frame_stack == 1 else (*frame_shape, frame_stack)
+    return f"@{'x'.join(map(str, numbers))}"
+
+
+def split_variant(name: str) -> tuple[str, str]:
+    """Splits the name of a variant into the name of the task and the suffix of the variant.
 
     Args:
         name: name of a task, or of a variant that :meth:`Task.with_frames` returned.
 
     Returns:
-        The name of the task without a shape, and the shape ``(H, W, C)`` of the frames. For a name
-        that does not end in a shape, the unchanged name and None.
+        The name of the task without a suffix, and the suffix. The suffix is empty if the name is
+        not that of a variant.
 
     Example:
         >>> split_variant("car-racing@84x84x1")
-        ('car-racing', (84, 84, 1))
+        ('car-racing', '@84x84x1')
         >>> split_variant("car-racing")
-        ('car-racing', None)
+        ('car-racing', '')
     """
     found = _SHAPE_SUFFIX.search(name)
-    if found is None:
-        return name, None
-    height, width, channels = map(int, found.groups())
-    return name[: found.start()], (height, width, channels)
+    return (name, "") if found is None else (name[: found.start()], found.group())
+
+
+def variant_of(task: Task, suffix: str) -> Task:
+    """Returns the variant of a task that a suffix describes.
+
+    A suffix without a number of frames in a stack stands for single frames, even if the frames of
+    the task are stacked.
+
+    Args:
+        task: a task.
+        suffix: suffix such as ``"@84x84x1"`` or ``"@84x84x1x4"``, from :func:`split_variant`.
+    """
+    height, width, channels, *stack = map(int, suffix.removeprefix("@").split("x"))
+    return task.with_frames(
+        frame_size=(height, width),
+        grayscale=channels == 1,
+        frame_stack=stack[0] if stack else 1,
+    )
 
 
 def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> np.ndarray:

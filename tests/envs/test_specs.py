@@ -69,7 +69,9 @@ def test_world_models(env_id: str, kind: str, make_tiny: Any) -> None:
     assert Path(values["vision"]).is_absolute()
 
 
-@pytest.mark.parametrize("task", ["car-racing", "toy_game:STEERED", GAME, "derived"])
+@pytest.mark.parametrize(
+    "task", ["car-racing", "car-racing@64x64x1x3", "toy_game:STEERED", GAME, "derived"]
+)
 @pytest.mark.parametrize("env_id", ["vsg/Dream-v0", "vsg/Latent-v0"])
 def test_ids_for_any_task(env_id: str, task: str, make_tiny: Any) -> None:
     given = find_task(GAME) if task == "derived" else task

@@ -317,6 +317,8 @@ def test_the_whole_loop_takes_the_shape_of_frames(
     run(words)
     assert (given[0].name, given[0].frame_shape) == ("car-racing@84x84x1", (84, 84, 1))
     assert [task.frame_skip for task in given] == [2, 4]
+    run([*words, "--frame-stack", "4"])
+    assert (given[2].name, given[2].frame_stack) == ("car-racing@84x84x1x4", 4)
 
 
 def test_the_whole_loop_plays_any_game(

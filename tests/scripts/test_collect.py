@@ -122,6 +122,22 @@ def test_the_shape_of_frames_is_an_option(
     assert RolloutStore(tmp_path).content_hash() == store.content_hash()
 
 
+def test_the_stack_of_frames_is_an_option(tmp_path: Path) -> None:
+    words = ["collect", str(tmp_path), "--task", "toy_game:TOY", *SMALL]
+    assert run([*words, "--frame-stack", "4"]) == 0
+    store = RolloutStore(tmp_path)
+    assert (store.metadata.task, store.metadata.frame_stack) == ("toy@16x16x3x4", 4)
+    assert store.frames(0).shape[1:] == (16, 16, 3)  # single frames
+    words[3] += "@16x16x3x4"
+    assert run(words) == 0
+    assert RolloutStore(tmp_path).content_hash() == store.content_hash()
+    words[1] = str(tmp_path / "plain")
+    assert run([*words, "--frame-stack", "1"]) == 0
+    plain = RolloutStore(tmp_path / "plain")
+    assert (plain.metadata.task, plain.metadata.frame_stack) == ("toy@16x16x3", 1)
+    assert plain.content_hash() == store.content_hash()
+
+
 def test_frames_of_two_shapes_do_not_mix(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,6 +121,7 @@ def test_the_image_in_a_dictionary() -> None:
 def test_variants_of_derived_tasks() -> None:
     task = find_task("Any/Game-v0@16x24x1")
     assert (task.name, task.frame_shape) == ("Any/Game-v0@16x24x1", (16, 24, 1))
+    assert find_task("Any/Game-v0@16x24x1x3") == task.with_frames(frame_stack=3)
     assert replace(task, name="Any/Game-v0", frame_size=(64, 64), grayscale=False) == find_task(
         "Any/Game-v0"
     )

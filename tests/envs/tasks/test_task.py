@@ -108,6 +108,8 @@ def test_bad_tasks() -> None:
         task(action_space=spaces.Tuple([spaces.Discrete(3)]))
     with pytest.raises(ValueError, match="frame_skip: expected at least 1, got 0"):
         task(frame_skip=0)
+    with pytest.raises(ValueError, match="frame_stack: expected at least 1, got 0"):
+        task(frame_stack=0)
     with pytest.raises(ValueError, match="explore_low: expected 2 items"):
         task(explore_low=(0.0,))
 
@@ -228,6 +230,38 @@ def test_variants_name_their_shape() -> None:
     small = gray.with_frames(frame_size=(40, 48))
     assert (small.name, small.frame_shape) == ("car-racing@40x48x1", (40, 48, 1))
     assert replace(gray, name=CAR_RACING.name, grayscale=False) == CAR_RACING
+
+
+def test_variants_name_their_stacks() -> None:
+    stacked = CAR_RACING.with_frames(frame_stack=4)
+    assert (stacked.name, stacked.frame_shape) == ("car-racing@64x64x3x4", (64, 64, 3))
+    assert stacked.frame_stack == 4
+    assert stacked.with_frames(frame_size=(84, 84)).name == "car-racing@84x84x3x4"
+    single = stacked.with_frames(frame_stack=1)
+    assert (single.name, single.frame_stack) == ("car-racing@64x64x3", 1)
+    assert stacked.with_frames(frame_stack=4) is stacked
+    with pytest.raises(ValueError, match="frame_stack: expected at least 1, got 0"):
+        CAR_RACING.with_frames(frame_stack=0)
+
+
+def test_stacks_are_found_by_their_names() -> None:
+    stacked = CAR_RACING.with_frames(grayscale=True, frame_stack=12)
+    assert find_task("car-racing@64x64x1x12") == registered_task("car-racing@64x64x1x12") == stacked
+    assert find_task("wmrl.envs.tasks.car_racing:CAR_RACING@64x64x1x12") == stacked
+    assert is_registered(stacked)
+    for name in ("car-racing@64x64x1x1", "car-racing@64x64x1x0", "car-racing@64x64x1x04"):
+        with pytest.raises(ValueError, match="task: expected one of"):
+            find_task(name)
+
+
+def test_a_name_without_a_stack_means_single_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = task(name="mine", frame_stack=3)
+    monkeypatch.setattr("wmrl.envs.tasks.registry._TASKS", {"mine": mine})
+    assert find_task("mine").frame_stack == find_task("mine@64x64x3x3").frame_stack == 3
+    assert find_task("mine@64x64x3x3") is mine
+    single = find_task("mine@64x64x3")
+    assert (single.name, single.frame_stack) == ("mine@64x64x3", 1)
+    assert is_registered(single)
 
 
 def test_variants_are_found_by_their_names() -> None:
