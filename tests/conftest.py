@@ -275,6 +275,7 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
         task: str = "bar",
         warmup_frames: int = 0,
         start_window: int = 0,
+        frame_stack: int = 1,
         seed: int = 0,
     ) -> RolloutStore:
         path: Path = tmp_path_factory.mktemp("rollouts") / "store"
@@ -285,6 +286,7 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
             frame_skip=4,
             warmup_frames=warmup_frames,
             start_window=start_window,
+            frame_stack=frame_stack,
             policy={"name": "test"},
         )
         store = RolloutStore(path, "a", metadata=metadata)

@@ -143,6 +143,9 @@ class StoreMetadata:
             start.
         start_window: number of agent steps. Dreams should start only in states that follow a
             positive reward within this number of steps; 0 for no such condition.
+        frame_stack: number of successive frames that a vision model encodes together. The store
+            holds single frames; :meth:`RolloutStore.stacks
+            <wmrl.data.store.RolloutStore.stacks>` stacks them.
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:
@@ -157,6 +160,7 @@ class StoreMetadata:
     frame_skip: int
     warmup_frames: int = 0
     start_window: int = 0
+    frame_stack: int = 1
     policy: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -176,3 +180,5 @@ class StoreMetadata:
         object.__setattr__(self, "warmup_frames", warmup_frames)
         start_window = check_int("start_window", self.start_window, at_least=0)
         object.__setattr__(self, "start_window", start_window)
+        frame_stack = check_int("frame_stack", self.frame_stack, at_least=1)
+        object.__setattr__(self, "frame_stack", frame_stack)

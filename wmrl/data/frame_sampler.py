@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wmrl.core.frame_stacks import stack_frames
 from wmrl.core.seeding import numpy_generator
 from wmrl.core.validation import check_int
 from wmrl.data.split import StoredEpisode
@@ -21,8 +22,26 @@ class _Stretch(NamedTuple):
     stop: int
 
 
+class _Buffer(NamedTuple):
+    """Frames in memory.
+
+    Attributes:
+        frames: ``(M, H, W, C) uint8``, sequences of consecutive frames, one after another.
+        newest: ``(N,) int``, indices of the frames to draw. The other frames are only the
+            predecessors of these in a stack.
+        first: ``(N,) int``, index of the first frame of the sequence of each frame to draw.
+    """
+
+    frames: np.ndarray
+    newest: np.ndarray
+    first: np.ndarray
+
+
 class FrameSampler:
-    """Sampler of shuffled batches of frames.
+    """Sampler of shuffled batches of frames, or of stacks of frames.
+
+    If the ``frame_stack`` of the stores' metadata is above 1, each frame of a batch is stacked with
+    its predecessors in the episode. The stacking does not affect which frames are drawn.
 
     A batch depends only on the arguments of the sampler and the index of the training step. Short
     sequences of consecutive frames are read into a buffer in random order. Each sequence is read
@@ -64,22 +83,27 @@ class FrameSampler:
         share = min(1.0, buffer_frames / frames)
         self._per_buffer = math.ceil(share * len(self._stretches))
         self._steps_per_buffer = max(1, int(share * frames) // batch_size)
+        self._frame_stack = self._episodes[0].store.metadata.frame_stack
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="frames")
-        self._buffers: dict[int, Future[np.ndarray]] = {}
+        self._buffers: dict[int, Future[_Buffer]] = {}
 
     def batch(self, step: int) -> np.ndarray:
-        """Returns the batch for training step ``step``, from 0: frames ``(B, H, W, C) uint8``."""
+        """Returns the batch for training step ``step``, from 0: frames ``(B, H, W, C) uint8``.
+
+        If K frames are stacked, the batch consists of stacks, ``(B, H, W, C · K) uint8``.
+        """
         number, position = divmod(step, self._steps_per_buffer)
-        frames = self._buffer(number)
-        order = numpy_generator(self._seed, "frame order", number).permutation(len(frames))
+        frames, newest, first = self._buffer(number)
+        order = numpy_generator(self._seed, "frame order", number).permutation(len(newest))
         picked = np.arange(position * self._batch_size, (position + 1) * self._batch_size)
-        return frames[order[picked % len(frames)]]
+        chosen = order[picked % len(newest)]
+        return stack_frames(frames, self._frame_stack, newest[chosen], first=first[chosen])
 
     def close(self) -> None:
         """Stops reading frames in the background."""
         self._reader.shutdown(cancel_futures=True)
 
-    def _buffer(self, number: int) -> np.ndarray:
+    def _buffer(self, number: int) -> _Buffer:
         whole = self._per_buffer == len(self._stretches)
         wanted = [0] if whole else [number, number + 1]
         self._buffers = {
@@ -87,8 +111,8 @@ class FrameSampler:
         }
         return self._buffers[wanted[0]].result()
 
-    def _read(self, number: int) -> np.ndarray:
-        """Reads the frames of a buffer, ``(N, H, W, C) uint8``.
+    def _read(self, number: int) -> _Buffer:
+        """Reads the frames of a buffer.
 
         Args:
             number: index of the buffer, counted from 0 over all epochs.
@@ -99,15 +123,21 @@ class FrameSampler:
         for position in range(first, first + self._per_buffer):
             epoch, within = divmod(position, count)
             chosen.append(self._stretches[self._order(epoch)[within]])
+        chosen.sort()  # reading in file order is faster
+        # Predecessors are read with each sequence, because its neighbors may be in other buffers.
+        pasts = [min(stretch.start, self._frame_stack - 1) for stretch in chosen]
+        lengths = [s.stop - s.start + past for s, past in zip(chosen, pasts, strict=True)]
         shape = self._episodes[0].store.metadata.frame_shape
-        frames = np.empty((sum(s.stop - s.start for s in chosen), *shape), np.uint8)
-        filled = 0
-        for stretch in sorted(chosen):  # reading in file order is faster
+        frames = np.empty((sum(lengths), *shape), np.uint8)
+        newest, first, filled = [], [], 0
+        for stretch, past, length in zip(chosen, pasts, lengths, strict=True):
             store, summary = self._episodes[stretch.episode]
-            after = filled + stretch.stop - stretch.start
-            frames[filled:after] = store.frames(summary.index, stretch.start, stretch.stop)
+            after = filled + length
+            frames[filled:after] = store.frames(summary.index, stretch.start - past, stretch.stop)
+            newest.append(np.arange(filled + past, after))
+            first.append(np.full(length - past, filled))
             filled = after
-        return frames
+        return _Buffer(frames, np.concatenate(newest), np.concatenate(first))
 
     def _order(self, epoch: int) -> np.ndarray:
         return numpy_generator(self._seed, "stretch order", epoch).permutation(len(self._stretches))

@@ -75,6 +75,7 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
             frame_skip=first.frame_skip,
             warmup_frames=first.warmup_frames,
             start_window=first.start_window,
+            frame_stack=first.frame_stack,
         )
     episodes = [
         StoredEpisode(store, summary)

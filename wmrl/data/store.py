@@ -28,6 +28,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from wmrl.core.frame_stacks import stack_frames
 from wmrl.core.validation import check_choice
 from wmrl.data._checksums import FileVerifier
 from wmrl.data._episode_files import read_episode, read_rows, write_episode
@@ -271,6 +272,24 @@ class RolloutStore:
         """Reads frames ``[start, stop)`` of an episode (default: all) as ``(N, H, W, C) uint8``."""
         return self._read(index, "frames", start, stop)
 
+    def stacks(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Reads frames ``[start, stop)`` of an episode (default: all) as vision models encode them.
+
+        Each frame is stacked with its ``metadata.frame_stack`` − 1 predecessors in the episode (see
+        :func:`~wmrl.core.frame_stacks.stack_frames`).
+
+        Returns:
+            Stacks ``(N, H, W, C · K) uint8``, where K is ``metadata.frame_stack``. With K = 1, the
+            frames themselves.
+        """
+        count = self.metadata.frame_stack
+        if count == 1:
+            return self.frames(index, start, stop)
+        start, stop = self._bounds(index, "frames", start, stop)
+        past = min(start, count - 1)
+        frames = self.frames(index, start - past, stop)
+        return stack_frames(frames, count, np.arange(past, len(frames)))
+
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Reads actions ``[start, stop)`` of an episode (default: all) as ``(N, *shape)``.
 
@@ -410,19 +429,26 @@ class RolloutStore:
             self._summaries = dict(sorted({**self._summaries, index: summary}.items()))
         return summary
 
-    def _read(self, index: int, name: str, start: int, stop: int | None) -> np.ndarray:
-        length = self.summary(index).length + (name == "frames")
+    def _bounds(self, index: int, name: str, start: int, stop: int | None) -> tuple[int, int]:
+        """Checks a range of rows of an array of an episode, and returns the range."""
+        length = self._length(index, name)
         stop = length if stop is None else stop
         if not 0 <= start <= stop <= length:
             raise ValueError(
                 f"start, stop: expected 0 ≤ start ≤ stop ≤ {length} for {name} of episode "
                 f"{index}, got {start} and {stop}"
             )
+        return start, stop
+
+    def _length(self, index: int, name: str) -> int:
+        return self.summary(index).length + (name == "frames")
+
+    def _read(self, index: int, name: str, start: int, stop: int | None) -> np.ndarray:
         return read_rows(
             self._folder(index),
             name,
-            slice(start, stop),
-            length=length,
+            slice(*self._bounds(index, name, start, stop)),
+            length=self._length(index, name),
             files=self._read_attributes(index)["files"],
             verifier=self._verifier,
         )

@@ -5,6 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from wmrl.core.frame_stacks import newest_frames
 from wmrl.data.frame_sampler import FrameSampler
 from wmrl.data.split import StoredEpisode, split_episodes
 from wmrl.data.store import Episode, RolloutStore
@@ -12,12 +13,18 @@ from wmrl.data.store import Episode, RolloutStore
 MakeRollouts = Callable[..., RolloutStore]
 
 
+LENGTHS = (2, 300, 139)
+
+
 @pytest.fixture(scope="module")
 def episodes(make_rollouts: MakeRollouts) -> list[StoredEpisode]:
     """Episodes of 3, 301 and 140 frames, each frame with a number of its own in its pixels."""
-    store = make_rollouts(())
+    return _numbered(make_rollouts(()))
+
+
+def _numbered(store: RolloutStore) -> list[StoredEpisode]:
     count = 0
-    for index, length in enumerate((2, 300, 139)):
+    for index, length in enumerate(LENGTHS):
         frames = np.zeros((length + 1, 64, 64, 3), np.uint8)
         numbers = np.arange(count, count + length + 1)
         frames[:, 0, 0, 0], frames[:, 0, 0, 1] = numbers % 256, numbers // 256
@@ -75,6 +82,34 @@ def test_a_batch_is_a_function_of_its_step(
         assert _numbers(sampler.batch(3)) == whole[3]  # backwards as well
     with _sampler(episodes, buffer_frames=buffer_frames, seed=1) as sampler:
         assert _numbers(sampler.batch(3)) != whole[3]
+
+
+@pytest.mark.parametrize("frame_stack", [2, 5])
+@pytest.mark.parametrize("buffer_frames", [150, 10_000])
+def test_frames_are_stacked_with_their_predecessors(
+    episodes: list[StoredEpisode],
+    make_rollouts: MakeRollouts,
+    frame_stack: int,
+    buffer_frames: int,
+) -> None:
+    stacked = _numbered(make_rollouts((), frame_stack=frame_stack))
+    starts = np.cumsum([0, *(length + 1 for length in LENGTHS)])
+    seen = set()
+    with (
+        _sampler(stacked, buffer_frames=buffer_frames) as sampler,
+        _sampler(episodes, buffer_frames=buffer_frames) as single,
+    ):
+        for step in range(60):
+            batch = sampler.batch(step)
+            # The same frames as without stacks, in the same order.
+            np.testing.assert_array_equal(newest_frames(batch, frame_stack), single.batch(step))
+            parts = np.split(batch, frame_stack, axis=-1)
+            for past, part in enumerate(reversed(parts)):
+                for number, newest in zip(_numbers(part), _numbers(parts[-1]), strict=True):
+                    first = starts[np.searchsorted(starts, newest, side="right") - 1]
+                    assert number == max(newest - past, first)
+                    seen.add(newest - first)
+    assert {0, 1, 127, 128, 129} <= seen  # at the edges of episodes and of what is read at once
 
 
 def test_wrong_arguments_are_named(episodes: list[StoredEpisode]) -> None:

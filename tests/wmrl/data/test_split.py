@@ -44,5 +44,7 @@ def test_wrong_arguments_are_named(make_rollouts: MakeRollouts) -> None:
         split_episodes([store], held_out=1.0)
     with pytest.raises(ValueError, match=r"stores: expected episodes, got none in .*wmrl collect"):
         split_episodes([make_rollouts(())], held_out=0.1)
+    with pytest.raises(StoreError, match="with frame_stack 1, got 3; use another store"):
+        split_episodes([store, make_rollouts((4,), frame_stack=3)], held_out=0.1)
     with pytest.raises(StoreError, match="with task 'bar', got 'other'"):
         split_episodes([store, make_rollouts((4,), task="other")], held_out=0.1)

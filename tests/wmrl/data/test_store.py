@@ -1,6 +1,7 @@
 """The rollout store: whole episodes, whatever happens to writers and bytes."""
 
 import hashlib
+import itertools
 import json
 import struct
 import subprocess
@@ -423,6 +424,7 @@ def test_infos_and_policies_take_numbers_of_numpy(tmp_path: Path) -> None:
         ({"frame_shape": (4, 0, 3)}, r"frame_shape\[1\]: expected at least 1, got 0"),
         ({"frame_skip": True}, "frame_skip: expected an integer, got True"),
         ({"warmup_frames": -1}, "warmup_frames: expected at least 0, got -1"),
+        ({"frame_stack": 0}, "frame_stack: expected at least 1, got 0"),
         ({"policy": {"noise": np.inf}}, "noise: expected a finite number"),
     ],
 )
@@ -451,3 +453,24 @@ def test_gray_frames_are_stored(tmp_path: Path) -> None:
     again = RolloutStore(tmp_path)
     assert again.metadata == gray
     np.testing.assert_array_equal(again.frames(0), episode.frames[..., :1])
+
+
+@pytest.mark.parametrize("frame_stack", [1, 2, 4])
+def test_frames_are_stacked_as_they_are_read(tmp_path: Path, frame_stack: int) -> None:
+    metadata = replace(METADATA, frame_stack=frame_stack)
+    store, episode = RolloutStore(tmp_path, "a", metadata=metadata), make_episode(length=6)
+    store.append(episode)
+    again = RolloutStore(tmp_path)
+    assert again.metadata == metadata
+    np.testing.assert_array_equal(again.frames(0), episode.frames)  # single frames
+    frames = list(episode.frames)
+    padded = [frames[0]] * (frame_stack - 1) + frames
+    every = np.stack([np.concatenate(padded[t : t + frame_stack], -1) for t in range(7)])
+    np.testing.assert_array_equal(again.stacks(0), every)
+    for start, stop in itertools.combinations_with_replacement(range(8), 2):
+        np.testing.assert_array_equal(again.stacks(0, start, stop), every[start:stop])
+    for start, stop in ((-1, 3), (9, None), (3, 2), (0, 8)):
+        with pytest.raises(
+            ValueError, match=rf"stop ≤ 7 for frames .* got {start} and {stop or 7}"
+        ):
+            again.stacks(0, start, stop)
