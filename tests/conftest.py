@@ -113,15 +113,17 @@ def _start_actions(task: Task, starts: int, generator: torch.Generator) -> torch
 
 
 def _vision(task: Task, generator: torch.Generator) -> VAE:
-    config = VAE.fit_config(VAEConfig(base_channels=4, latent_dim=8), task.frame_shape)
-    return VAE(config, generator=generator)
+    config = VAEConfig(base_channels=4, latent_dim=8)
+    fitted = VAE.fit_config(config, task.frame_shape, task.frame_stack)
+    return VAE(fitted, generator=generator)
 
 
 def _discrete_vision(task: Task, generator: torch.Generator) -> VQVAE:
     config = VQVAEConfig(
         base_channels=4, residual_channels=2, codebook_size=6, code_dim=2, num_downsamplings=5
     )
-    vision = VQVAE(VQVAE.fit_config(config, task.frame_shape), generator=generator)
+    fitted = VQVAE.fit_config(config, task.frame_shape, task.frame_stack)
+    vision = VQVAE(fitted, generator=generator)
     vectors = 0.05 * torch.randn(60, 2, generator=generator)
     vision.quantizer.init_codebook(vectors, generator=generator)
     return vision

@@ -91,6 +91,10 @@ class Autoencoder(SavedModule):
     def _preprocess(self, inputs: Tensor) -> Tensor:
         """Checks inputs ``(B, ...)`` and converts them to network inputs, ``(B, ...) float32``."""
 
+    def _target(self, inputs: Tensor) -> Tensor:
+        """Returns the part of the network inputs that the network reconstructs; by default, all."""
+        return inputs
+
 
 class GaussianAutoencoder(Autoencoder):
     """A variational autoencoder with a diagonal Gaussian posterior.
@@ -119,12 +123,13 @@ class GaussianAutoencoder(Autoencoder):
 
         Returns:
             The scalar loss, averaged over the batch, and its parts. ``squared_error`` is summed
-            over the elements of a network input and averaged over the batch. ``kl`` is the KL
+            over the elements of a network output and averaged over the batch. ``kl`` is the KL
             divergence in nats per input, before any floor or weight. If the encoder returns no
             variance, ``kl`` is missing.
         """
-        target = self._preprocess(inputs)
-        mean, log_variance = self._encode(target)
+        given = self._preprocess(inputs)
+        target = self._target(given)
+        mean, log_variance = self._encode(given)
         if log_variance is None:
             error = squared_error(self._decode(mean), target).mean()
             return error, {"squared_error": error.detach()}
@@ -165,15 +170,15 @@ class GaussianAutoencoder(Autoencoder):
 
     @abstractmethod
     def _decode(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z)`` to network outputs, which have the shape of network inputs."""
+        """Maps latents ``(B, Z)`` to network outputs, which have the shape of :meth:`_target`."""
 
     def _error_loss(self, error: Tensor, size: int) -> Tensor:
         """Computes the scalar loss term of the reconstruction; by default, the squared error.
 
         Args:
-            error: squared error, summed over the elements of a network input and averaged over the
-                batch.
-            size: number of elements of a network input.
+            error: squared error, summed over the elements of a network output and averaged over
+                the batch.
+            size: number of elements of a network output.
         """
         return error
 

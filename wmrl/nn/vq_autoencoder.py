@@ -202,11 +202,12 @@ class QuantizedAutoencoder(Autoencoder):
 
         Returns:
             The scalar loss, and two of its parts by name; all are averaged over the batch.
-            ``squared_error`` is summed over the elements of a network input. ``commitment`` is the
+            ``squared_error`` is summed over the elements of a network output. ``commitment`` is the
             unweighted commitment loss, summed over the codes of an input; 0 during the warm-up.
         """
-        target = self._preprocess(inputs)
-        vectors = self._encode(target)
+        given = self._preprocess(inputs)
+        target = self._target(given)
+        vectors = self._encode(given)
         if not self.quantizing:
             error = squared_error(self._decode(vectors, len(target)), target).mean()
             return error, {"squared_error": error.detach(), "commitment": torch.zeros_like(error)}
@@ -288,7 +289,7 @@ class QuantizedAutoencoder(Autoencoder):
 
     @abstractmethod
     def _decode(self, vectors: Tensor, count: int) -> Tensor:
-        """Maps vectors to network outputs, which have the shape of network inputs.
+        """Maps vectors to network outputs, which have the shape of :meth:`_target`.
 
         Args:
             vectors: ``(B · T, D)``, T consecutive vectors per input.

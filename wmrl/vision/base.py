@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,15 +15,22 @@ from wmrl.nn.autoencoder import Autoencoder
 from wmrl.storage.registry import Registry
 from wmrl.storage.saved_module import load_saved_module
 
+if TYPE_CHECKING:
+    from wmrl.data.store import RolloutStore
+
 
 class Vision(Autoencoder):
     """Interface of vision models: autoencoders of frames.
 
     Frames are ``(B, H, W, C) uint8``; the frames of environments have 3 color channels, or 1
-    channel if they are gray. A subclass sets ``config`` (a frozen dataclass) and ``config_class``,
-    and is registered by :func:`register_vision`. Its constructor takes the configuration and a
-    keyword argument ``generator``, the source of the initial weights (a generator with a fixed seed
-    if None).
+    channel if they are gray. A model may also encode stacks of K successive frames, which are
+    ``(B, H, W, C · K) uint8``, with the channels of the newest frame last (see
+    :mod:`~wmrl.core.frame_stacks`). Such a model decodes only the newest frame.
+
+    A subclass sets ``config`` (a frozen dataclass) and ``config_class``, and is registered by
+    :func:`register_vision`. Its constructor takes the configuration and a keyword argument
+    ``generator``, the source of the initial weights (a generator with a fixed seed if None). A
+    subclass that can encode stacks overrides :attr:`frame_stack`.
     """
 
     kind = "vision"
@@ -31,7 +38,18 @@ class Vision(Autoencoder):
     @property
     @abstractmethod
     def frame_shape(self) -> tuple[int, int, int]:
-        """Shape ``(H, W, C)`` of a frame."""
+        """Shape ``(H, W, C)`` of a single frame, as the model decodes it."""
+
+    @property
+    def frame_stack(self) -> int:
+        """K, the number of successive frames that the model encodes together; 1 by default."""
+        return 1
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape ``(H, W, C · K)`` of what the model encodes, a stack of K frames."""
+        height, width, channels = self.frame_shape
+        return height, width, channels * self.frame_stack
 
     @property
     def latent_space(self) -> spaces.Space[Any]:
@@ -40,29 +58,37 @@ class Vision(Autoencoder):
 
     @abstractmethod
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps frames ``(B, H, W, C) uint8`` to posterior distributions of their latents.
+        """Maps frames ``(B, *input_shape) uint8`` to posterior distributions of their latents.
 
         Returns:
             Mean and standard deviation of each latent, both ``(B, Z) float32``.
         """
 
     @classmethod
-    def fit_config(cls, config: Any, frame_shape: tuple[int, int, int]) -> Any:
+    def fit_config(
+        cls, config: Any, frame_shape: tuple[int, int, int], frame_stack: int = 1
+    ) -> Any:
         """Returns a copy of a configuration, adapted to the shape of the frames to train on.
 
-        By default, the fields ``frame_size`` (height and width) and ``channels`` are set to
-        those of the frames if they have their default values. A configuration without these fields
-        is returned unchanged.
+        By default, the fields ``frame_size`` (height and width), ``channels`` and ``frame_stack``
+        are set to those of the frames if they have their default values. A configuration without
+        these fields is returned unchanged.
 
         Args:
             config: configuration of a model of this class.
-            frame_shape: shape ``(H, W, C)`` of the frames.
+            frame_shape: shape ``(H, W, C)`` of a single frame.
+            frame_stack: number of successive frames that the model encodes together.
 
         Raises:
-            ValueError: the configuration sets a size or number of channels that differs from the
-                frames', or a model of this class cannot have frames of this shape.
+            ValueError: the configuration sets a size, a number of channels or a number of frames
+                that differs from the frames', or a model of this class cannot have frames of this
+                shape.
         """
-        wanted = {"frame_size": tuple(frame_shape[:2]), "channels": frame_shape[2]}
+        wanted = {
+            "frame_size": tuple(frame_shape[:2]),
+            "channels": frame_shape[2],
+            "frame_stack": frame_stack,
+        }
         found = {
             item.name: getattr(config, item.name) for item in fields(config) if item.name in wanted
         }
@@ -92,16 +118,37 @@ class Vision(Autoencoder):
         return 0
 
     def check_frames(self, frames: Tensor) -> None:
-        """Raises ``ValueError`` unless the frames are ``(B, *frame_shape) uint8``."""
-        check_shape("frames", frames, ("B", *self.frame_shape))
+        """Raises ``ValueError`` unless the frames are ``(B, *input_shape) uint8``."""
+        check_shape("frames", frames, ("B", *self.input_shape))
         if frames.dtype != torch.uint8:
             raise ValueError(f"frames: expected dtype uint8, got {frames.dtype}")
 
+    def check_store(self, store: "RolloutStore") -> None:
+        """Checks that the model encodes frames as a store's metadata describe them.
+
+        Raises:
+            ValueError: the frames have another shape, or another number of them is stacked.
+        """
+        metadata = store.metadata
+        for what, expected, got in (
+            ("frames of shape", tuple(self.frame_shape), metadata.frame_shape),
+            ("a frame_stack of", self.frame_stack, metadata.frame_stack),
+        ):
+            if expected != got:
+                raise ValueError(
+                    f"stores: expected {what} {expected} as in the {type(self).__name__}, got "
+                    f"{got} in {store.path}; use a vision model for such frames, or other stores"
+                )
+
     def _preprocess(self, inputs: Tensor) -> Tensor:
-        """Maps frames ``(B, H, W, C) uint8`` to pixels ``(B, C, H, W) float32`` in [0, 1]."""
+        """Maps frames ``(B, *input_shape)`` to pixels ``(B, C · K, H, W) float32`` in [0, 1]."""
         self.check_frames(inputs)
         # The permuted view is already channels-last, so that only the conversion makes a copy.
         return inputs.permute(0, 3, 1, 2).to(torch.float32).mul_(1.0 / 255.0)
+
+    def _target(self, inputs: Tensor) -> Tensor:
+        """Selects the newest frame, ``(B, C, H, W)``, from pixels ``(B, C · K, H, W)``."""
+        return inputs if self.frame_stack == 1 else inputs[:, -self.frame_shape[2] :]
 
     def _to_frames(self, pixels: Tensor) -> Tensor:
         """Maps pixels ``(B, H, W, C)`` in [0, 1] to frames ``(B, H, W, C) uint8``."""
@@ -109,7 +156,7 @@ class Vision(Autoencoder):
 
     @torch.inference_mode()
     def encode_numpy(self, frames: np.ndarray) -> np.ndarray:
-        """Encodes a NumPy array of frames ``(B, H, W, C) uint8`` to latents ``(B, Z) float32``."""
+        """Encodes a NumPy array of frames ``(B, *input_shape)`` to latents ``(B, Z) float32``."""
         # A copy of arrays that torch can't read, such as mirrored views.
         contiguous = torch.from_numpy(np.ascontiguousarray(frames))
         return self.encode(contiguous.to(self.device)).cpu().numpy()
@@ -167,7 +214,7 @@ def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto"
         >>> import numpy as np
         >>> from wmrl.vision import load_vision
         >>> vision = load_vision("car-racing-vae", device="cpu")
-        >>> frames = np.zeros((2, *vision.frame_shape), np.uint8)
+        >>> frames = np.zeros((2, *vision.input_shape), np.uint8)
         >>> latents = vision.encode_numpy(frames)
         >>> latents.shape, vision.decode_numpy(latents).shape
         ((2, 32), (2, 64, 64, 3))

@@ -37,7 +37,7 @@ def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
 
     Args:
         vision: VQ-VAE that encodes the frames to codes, and decodes the codes.
-        frames: ``(N, H, W, C) uint8``.
+        frames: ``(N, *input_shape) uint8``.
 
     Returns:
         The counts and the average patches of all codes of the codebook.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from wmrl.core.color import as_rgb
+from wmrl.core.frame_stacks import newest_frames, stack_frames
 from wmrl.data.split import StoredEpisode
 from wmrl.nn.losses import squared_error
 from wmrl.vision.base import Vision
@@ -24,8 +25,9 @@ def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
         count: maximum number of frames.
 
     Returns:
-        Frames ``(N, H, W, C) uint8``. N is ``count``, or the number of frames of all episodes if
-        there are fewer than ``count``.
+        Frames ``(N, H, W, C) uint8``. If the stores' metadata have a ``frame_stack`` K above 1,
+        each frame is stacked with its predecessors, ``(N, H, W, C · K) uint8``. N is ``count``, or
+        the number of frames of all episodes if there are fewer than ``count``.
 
     Raises:
         ValueError: there are no episodes.
@@ -39,7 +41,8 @@ def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
     for owner in np.unique(owners):
         store, summary = episodes[owner]
         within = places[owners == owner] - (ends[owner] - summary.length - 1)
-        frames.append(store.frames(summary.index, 0, int(within[-1]) + 1)[within])
+        until = store.frames(summary.index, 0, int(within[-1]) + 1)
+        frames.append(stack_frames(until, store.metadata.frame_stack, within))
     return np.concatenate(frames)
 
 
@@ -49,7 +52,9 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
 
     Args:
         vision: vision model to evaluate.
-        frames: ``(N, H, W, C) uint8``, frames on which the model was not trained.
+        frames: ``(N, *input_shape) uint8``, frames on which the model was not trained. For a model
+            that encodes stacks of frames, these are stacks, and the reconstructions are those of
+            the newest frames.
 
     Returns:
         Metrics by name. ``frames`` is the number N of frames. ``squared_error`` is the squared
@@ -63,11 +68,12 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
     errors = []
     for batch in _batches(vision, frames):
         decoded = vision.decode(vision.encode(batch))
-        errors.append(squared_error(decoded.float() / 255.0, batch.float() / 255.0).cpu())
+        shown = newest_frames(batch, vision.frame_stack)
+        errors.append(squared_error(decoded.float() / 255.0, shown.float() / 255.0).cpu())
     return {
         "frames": len(frames),
         "squared_error": float(torch.cat(errors).mean()),
-        "mean_image_error": _mean_image_error(frames),
+        "mean_image_error": _mean_image_error(newest_frames(frames, vision.frame_stack)),
         "latent_dim": vision.latent_dim,
         **vision.metrics(_batches(vision, frames)),
     }
@@ -110,8 +116,8 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
 
     Args:
         vision: vision model that reconstructs the frames.
-        frames: ``(N, H, W, C) uint8``; the gray value of a gray frame is drawn in all three
-            color channels.
+        frames: ``(N, *input_shape) uint8``; the gray value of a gray frame is drawn in all three
+            color channels. Of a stack of frames, the newest frame is drawn.
         scale: integer factor by which pixels are magnified.
 
     Returns:
@@ -120,7 +126,8 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
     decoded = np.concatenate(
         [vision.decode(vision.encode(batch)).cpu().numpy() for batch in _batches(vision, frames)]
     )
-    rows = [np.concatenate(list(row), 1) for row in (frames, decoded)]
+    shown = newest_frames(frames, vision.frame_stack)
+    rows = [np.concatenate(list(row), 1) for row in (shown, decoded)]
     return as_rgb(np.concatenate(rows)).repeat(scale, 0).repeat(scale, 1)
 
 

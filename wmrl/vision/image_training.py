@@ -45,7 +45,7 @@ def train_on_images(
         held_out: images to evaluate the trained VQ-VAE on.
         path: folder of the run.
         config: configuration of the VQ-VAE; ``frame_size`` and ``channels`` must be those of the
-            images.
+            images, and ``frame_stack`` must be 1.
         training: settings of the training run; its attribute ``held_out`` is ignored.
         device: device to train on; ``"auto"`` for a GPU if there is one.
         progress: True to show a progress bar.
@@ -54,8 +54,9 @@ def train_on_images(
         The trained VQ-VAE, as saved in the artifact.
 
     Raises:
-        ValueError: the images do not have the configured shape, there are fewer training images
-            than a batch contains, or there are too few images or steps to learn a codebook.
+        ValueError: the images do not have the configured shape, the configuration stacks frames,
+            there are fewer training images than a batch contains, or there are too few images or
+            steps to learn a codebook.
         RunError: the folder is in use, or holds a run with other arguments.
 
     Warns:
@@ -63,6 +64,11 @@ def train_on_images(
             collapsed. ``report.json`` contains the same text under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
+    if config.frame_stack != 1:
+        raise ValueError(
+            f"config: expected frame_stack 1 for images, which have no order, got "
+            f"{config.frame_stack}; leave frame_stack out"
+        )
     expected = (*config.frame_size, config.channels)
     for name, given in (("images", images), ("held_out", held_out)):
         if given.images.shape[1:] != expected:

@@ -60,8 +60,9 @@ def train_vision(
         stores: rollout stores of one task.
         path: folder of the run.
         config: configuration of a VAE, a VQ-VAE or a registered vision model; the defaults of
-            the VAE if None. If ``frame_size`` or ``channels`` has its default value, this value is
-            replaced by the size or the number of channels of the stores' frames; see
+            the VAE if None. If ``frame_size``, ``channels`` or ``frame_stack`` has its default
+            value, this value is replaced by the size or the number of channels of the stores'
+            frames, or by the ``frame_stack`` of the stores; see
             :meth:`~wmrl.vision.base.Vision.fit_config`.
         training: settings of the training run; the defaults if None.
         init: name or path of an artifact whose weights are the initial weights; None for random
@@ -75,7 +76,8 @@ def train_vision(
 
     Raises:
         ValueError: the stores are empty or belong to different tasks, their frames do not have the
-            shape that the model expects, or there are too few frames or steps to learn a codebook.
+            shape that the model expects or are not stacked as it expects, or there are too few
+            frames or steps to learn a codebook.
         RunError: the folder is in use, or holds a run with other arguments.
         ArtifactError: ``init`` cannot be loaded, or its weights do not fit the configured model.
 
@@ -87,16 +89,17 @@ def train_vision(
     config, training = config or VAEConfig(), training or TrainingConfig()
     cls = VISIONS.for_config(config)
     split = split_episodes(stores, held_out=training.held_out)
-    config = cls.fit_config(config, stores[0].metadata.frame_shape)
+    metadata = stores[0].metadata
+    config = cls.fit_config(config, metadata.frame_shape, metadata.frame_stack)
     vision = cls(config, generator=torch_generator(training.seed, "vision weights"))
-    _check_frames(stores[0], vision.frame_shape)
+    vision.check_store(stores[0])
     least_steps = 0
     if init is None:
         frames = sum(episode.summary.length + 1 for episode in split.train)
         least_steps = vision.plan_training(frames=frames, steps=training.steps)
     provenance = {
         "command": "train-vision",
-        "task": stores[0].metadata.task,
+        "task": metadata.task,
         "data": [store.content_hash() for store in stores],
         "vision": asdict(config),
         "training": asdict(training),
@@ -179,9 +182,3 @@ def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[st
     )
     warn_of_learning(vision_warnings(metrics), stacklevel=4)
     return vision
-
-
-def _check_frames(store: RolloutStore, expected: tuple[int, int, int]) -> None:
-    got = store.metadata.frame_shape
-    if got != tuple(expected):
-        raise ValueError(f"stores: expected frames of shape {expected}, got {got} in {store.path}")

@@ -43,6 +43,8 @@ class VAEConfig:
             :func:`~wmrl.nn.losses.calibrated_error`.
         frame_size: height and width of the frames, each from 32 to 128; 64×64 in the paper.
         channels: number of channels of a frame: 3 for color, 1 for gray.
+        frame_stack: number of successive frames that the model encodes together. Only the newest
+            frame is decoded.
         log_variance_bias: initial offset of the posterior's log σ². With 0, the sampled latents
             are mostly noise at first, and some dimensions never become useful. With −2, the
             sampled latents are informative from the start.
@@ -54,6 +56,7 @@ class VAEConfig:
     pixel_variance: float | None = _PAPER_VARIANCE
     frame_size: tuple[int, int] = _PAPER_SIZE
     channels: int = 3
+    frame_stack: int = 1
     log_variance_bias: float = -2.0
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class VAEConfig:
         if self.pixel_variance is not None:
             check_float("pixel_variance", self.pixel_variance, above=0)
         check_choice("channels", self.channels, (1, 3))
+        check_int("frame_stack", self.frame_stack, at_least=1)
         if min(self.frame_size) < _LEAST_SIDE or max(self.frame_size) > _MOST_SIDE:
             raise ValueError(
                 f"frame_size: expected a height and a width from {_LEAST_SIDE} to {_MOST_SIDE}, "
@@ -128,12 +132,13 @@ class VAE(GaussianAutoencoder, Vision):
         self.config = config
         latent_dim, sizes = config.latent_dim, config.encoded_sizes
         factors = [min(2**level, _MOST_WIDTH) for level in range(len(sizes) - 1)]
-        widths = [config.channels, *(factor * config.base_channels for factor in factors)]
+        inner = [factor * config.base_channels for factor in factors]
+        widths = [config.channels, *inner]
         height, width = sizes[-1]
         flat = widths[-1] * height * width
         with seeded_weights(generator):
             encoder: list[nn.Module] = []
-            for into, out in pairwise(widths):
+            for into, out in pairwise([config.channels * config.frame_stack, *inner]):
                 encoder += [nn.Conv2d(into, out, 4, 2), nn.ReLU(inplace=True)]
             self.encoder = nn.Sequential(*encoder, nn.Flatten())
             self.posterior_head = nn.Linear(flat, 2 * latent_dim)  # (B, mean and log σ²)
@@ -149,11 +154,16 @@ class VAE(GaussianAutoencoder, Vision):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """Shape ``(H, W, C)`` of a frame."""
+        """Shape ``(H, W, C)`` of a single frame."""
         return (*self.config.frame_size, self.config.channels)
 
+    @property
+    def frame_stack(self) -> int:
+        """K, the number of successive frames that the model encodes together."""
+        return self.config.frame_stack
+
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps frames ``(B, H, W, C) uint8`` to posterior distributions of their latents.
+        """Maps frames ``(B, *input_shape) uint8`` to posterior distributions of their latents.
 
         Returns:
             Mean and standard deviation of each latent, both ``(B, Z) float32``.
@@ -210,7 +220,7 @@ def _mirrored_decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]]) -
     Each layer restores the height, the width and the number of channels before a convolution.
 
     Args:
-        widths: numbers of channels of a frame and of the output of each convolution.
+        widths: numbers of channels of a single frame and of the output of each convolution.
         sizes: heights and widths of a frame and of the output of each convolution.
     """
     layers: list[nn.Module] = [nn.Unflatten(1, (widths[-1], *sizes[-1]))]

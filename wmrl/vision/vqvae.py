@@ -26,6 +26,8 @@ class VQVAEConfig(QuantizerConfig):
         frame_size: height and width of the frames; both must be multiples of
             ``2**num_downsamplings``.
         channels: number of channels of a frame; in environments, 3 for color and 1 for gray.
+        frame_stack: number of successive frames that the model encodes together. Only the newest
+            frame is decoded.
         base_channels: number of channels after the first downsampling; each further downsampling
             doubles this number.
         residual_channels: number of channels inside a residual block.
@@ -37,6 +39,7 @@ class VQVAEConfig(QuantizerConfig):
 
     frame_size: tuple[int, int] = (64, 64)
     channels: int = 3
+    frame_stack: int = 1
     base_channels: int = 16
     residual_channels: int = 32
     num_residual_blocks: int = 2
@@ -46,7 +49,7 @@ class VQVAEConfig(QuantizerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
-        for name in ("channels", "base_channels", "residual_channels"):
+        for name in ("channels", "frame_stack", "base_channels", "residual_channels"):
             check_int(name, getattr(self, name), at_least=1)
         most = _MAX_DOWNSAMPLINGS
         check_int("num_downsamplings", self.num_downsamplings, at_least=1, at_most=most)
@@ -116,12 +119,12 @@ class VQVAE(QuantizedAutoencoder, Vision):
         super().__init__()
         self.config = config
         widths = [config.base_channels * 2**level for level in range(config.num_downsamplings)]
-        bottom, outer = widths[-1], [config.channels, *widths]
+        bottom = widths[-1]
         with seeded_weights(generator):
             self.quantizer = make_quantizer(config, generator=generator)
             code_dim = self.quantizer.code_dim
             encoder: list[nn.Module] = []
-            for into, out in pairwise(outer):
+            for into, out in pairwise([config.channels * config.frame_stack, *widths]):
                 encoder += [nn.Conv2d(into, out, 4, 2, 1), nn.ReLU(inplace=True)]
             encoder += [nn.Conv2d(bottom, bottom, 3, 1, 1), *self._blocks(bottom)]
             encoder += [nn.ReLU(inplace=True), nn.Conv2d(bottom, code_dim, 1)]
@@ -129,7 +132,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
                 encoder += [nn.ReLU()]
             decoder: list[nn.Module] = [nn.Conv2d(code_dim, bottom, 3, 1, 1)]
             decoder += self._blocks(bottom)
-            for into, out in pairwise(reversed(outer)):
+            for into, out in pairwise([*reversed(widths), config.channels]):
                 decoder += [nn.ReLU(inplace=True), nn.ConvTranspose2d(into, out, 4, 2, 1)]
             self.encoder = nn.Sequential(*encoder)
             self.decoder = nn.Sequential(*decoder)
@@ -137,8 +140,13 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """Shape ``(H, W, C)`` of a frame."""
+        """Shape ``(H, W, C)`` of a single frame."""
         return (*self.config.frame_size, self.config.channels)
+
+    @property
+    def frame_stack(self) -> int:
+        """K, the number of successive frames that the model encodes together."""
+        return self.config.frame_stack
 
     @property
     def num_tokens(self) -> int:
@@ -172,7 +180,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
         return self.config.least_steps
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps frames ``(B, H, W, C) uint8`` to posterior distributions of their latents.
+        """Maps frames ``(B, *input_shape) uint8`` to posterior distributions of their latents.
 
         Quantized latents have no noise, so all standard deviations are 0.
 

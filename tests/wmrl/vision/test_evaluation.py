@@ -49,6 +49,32 @@ def test_metrics_are_those_of_the_formulas(vision: VAE) -> None:
     assert report["mean_image_error"] == pytest.approx(mean_image, rel=1e-9)
 
 
+def test_stacks_are_spread_over_all_episodes(make_rollouts: MakeRollouts) -> None:
+    store = make_rollouts((24, 9, 17), frame_stack=4)
+    episodes = split_episodes([store], held_out=0.0).train
+    every = np.concatenate([store.stacks(index) for index in store.indices])
+    assert every.shape == (53, 64, 64, 12)
+    assert np.array_equal(pick_frames(episodes, count=1000), every)
+    assert np.array_equal(pick_frames(episodes, count=7), every[[0, 8, 17, 26, 34, 43, 52]])
+
+
+@torch.inference_mode()
+def test_reconstructions_are_those_of_the_newest_frames() -> None:
+    vision = VAE(VAEConfig(base_channels=4, latent_dim=6, frame_stack=2)).eval()
+    stacks = np.random.default_rng(0).integers(0, 256, (130, 64, 64, 6), dtype=np.uint8)
+    newest = stacks[..., 3:]
+    report = vision_report(vision, stacks)
+    decoded = vision.decode_numpy(vision.encode_numpy(stacks))
+    error = np.square((decoded.astype(np.float64) - newest) / 255).sum((1, 2, 3)).mean()
+    assert report["squared_error"] == pytest.approx(error, rel=1e-5)
+    values = newest.astype(np.float64) / 255
+    mean_image = np.square(values - values.mean(0)).sum((1, 2, 3)).mean()
+    assert report["mean_image_error"] == pytest.approx(mean_image, rel=1e-9)
+    image = comparison_image(vision, stacks[:3], scale=1)
+    assert np.array_equal(image[:64], np.concatenate(list(newest[:3]), axis=1))
+    assert np.array_equal(image[64:], np.concatenate(list(decoded[:3]), axis=1))
+
+
 def _white_block(count: int) -> np.ndarray:
     """Frames of a white block of 4 × 4 pixels, at random places on black."""
     frames = np.zeros((count, 64, 64, 3), np.uint8)

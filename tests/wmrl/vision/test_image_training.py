@@ -139,6 +139,8 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
             config=replace(CONFIG, codebook_size=257),
             training=TRAINING,
         )
+    with pytest.raises(ValueError, match=r"config: expected frame_stack 1 for images, .* got 3;"):
+        train(tmp_path, config=replace(CONFIG, frame_stack=3))
     with pytest.raises(ValueError, match=r"images: expected at least 100 \(one batch\), got 64"):
         train(tmp_path, replace(TRAINING, batch_size=100))
     assert not any(tmp_path.iterdir())
