@@ -70,7 +70,8 @@ def encode_store(
         of the vision model, shortened to 16 characters.
 
     Raises:
-        ValueError: the vision model was never saved.
+        ValueError: the vision model was never saved, or the store's frames have another shape or
+            another ``frame_stack`` than it encodes.
         StoreError: an episode can't be read.
     """
     folder = _folder(store, vision)
@@ -99,7 +100,8 @@ def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[Late
         vision: vision model that encodes the episodes.
 
     Raises:
-        ValueError: the vision model was never saved.
+        ValueError: the vision model was never saved, or the stores' frames have another shape or
+            another ``frame_stack`` than it encodes.
         StoreError: an episode can't be read.
     """
     return [_load(episode, vision) for episode in episodes]
@@ -230,6 +232,7 @@ def _is_encoded(episode: StoredEpisode, vision: Vision) -> bool:
 
 def _encode_episode(episode: StoredEpisode, vision: Vision, batch_size: int) -> None:
     store, summary = episode
+    vision.check_store(store)
     mean, std = zip(*_posteriors(episode, vision, batch_size), strict=True)
     tensors = {
         "mean": torch.cat(mean),
@@ -258,7 +261,7 @@ def _posteriors(
     store, summary = episode
     count = summary.length + 1
     for start in range(0, count, batch_size):
-        frames = store.frames(summary.index, start, min(start + batch_size, count))
+        frames = store.stacks(summary.index, start, min(start + batch_size, count))
         with torch.inference_mode():
             mean, std = vision.posterior(torch.from_numpy(frames).to(vision.device))
         yield mean.half().cpu(), std.half().cpu()

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmrl.core.frame_stacks import newest_frames
 from wmrl.core.seeding import numpy_generator, torch_generator
 from wmrl.data.split import StoredEpisode
 from wmrl.memory.base import Memory
@@ -373,14 +374,15 @@ def _compare(
         dreams.
     """
     pairs = [
-        store.frames(summary.index, time, time + horizon + 1)[[0, -1]]
+        store.stacks(summary.index, time, time + horizon + 1)[[0, -1]]
         for (store, summary), time in zip(episodes, times, strict=True)
     ]
-    first, last = torch.from_numpy(np.stack(pairs)).to(vision.device).unbind(1)
+    seen = torch.from_numpy(np.stack(pairs)).to(vision.device)
+    first, last = newest_frames(seen, vision.frame_stack).unbind(1)
     guesses = {
         **{name: vision.decode(latents) for name, latents in dreamed.items()},
         "copy_last": first,
-        "reconstruction": vision.decode(vision.encode(last.contiguous())),
+        "reconstruction": vision.decode(vision.encode(seen[:, 1].contiguous())),
     }
     errors = {
         name: float(squared_error(guess.float() / 255.0, last.float() / 255.0).mean())

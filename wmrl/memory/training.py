@@ -111,8 +111,8 @@ def train_memory(
 
     Raises:
         ValueError: there are no stores, there are no episodes to train on, the stores have
-            different metadata, the vision model was never saved, or the memory needs a VQ-VAE but
-            the vision model is not one.
+            different metadata, the vision model was never saved or encodes other frames than those
+            of the stores, or the memory needs a VQ-VAE but the vision model is not one.
         StoreError: an episode can't be read.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: ``init`` cannot be loaded, or its weights do not fit the memory.
@@ -193,6 +193,7 @@ def _fit(
         )
     if not stores:
         raise ValueError("stores: expected at least one rollout store, got none")
+    vision.check_store(stores[0])
     metadata = stores[0].metadata
     origin: dict[str, Any] = {
         "action_dim": metadata.action_space.dim,

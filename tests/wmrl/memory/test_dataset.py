@@ -3,6 +3,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,32 @@ def test_encodings_are_the_visions_posteriors(make_rollouts: MakeRollouts, visio
         assert np.array_equal(latents.rewards.numpy(), store.rewards(index))
         assert latents.terminated == episode.summary.terminated
         assert len(latents) == episode.summary.length
+
+
+def test_stacks_are_encoded_across_batches(make_rollouts: MakeRollouts, tmp_path: Path) -> None:
+    store = make_rollouts((9, 2), frame_stack=4)
+    vision = VAE(VAEConfig(base_channels=4, latent_dim=6, frame_stack=4)).eval()
+    vision.save(tmp_path / "vision")
+    encode_store(store, vision, batch_size=3)
+    for latents, (_, summary) in zip(
+        load_latents(_episodes(store), vision), _episodes(store), strict=True
+    ):
+        frames = list(store.frames(summary.index))
+        padded = [frames[0]] * 3 + frames
+        stacks = [np.concatenate(padded[t : t + 4], axis=-1) for t in range(len(frames))]
+        with torch.inference_mode():
+            mean, std = vision.posterior(torch.from_numpy(np.stack(stacks)))
+        torch.testing.assert_close(latents.mean.float(), mean, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(latents.std.float(), std, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("encode", [encode_store, lambda s, v: load_latents(_episodes(s), v)])
+def test_stacks_of_another_number_are_refused(
+    make_rollouts: MakeRollouts, vision: VAE, encode: Callable[..., Any]
+) -> None:
+    store = make_rollouts((4,), frame_stack=2)
+    with pytest.raises(ValueError, match="expected a frame_stack of 1 as in the VAE, got 2 in"):
+        encode(store, vision)
 
 
 def test_only_what_is_missing_is_encoded(

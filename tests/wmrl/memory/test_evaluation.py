@@ -154,6 +154,27 @@ def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRol
         assert row["copy_last"] == pytest.approx(np.mean(moved), rel=1e-4)
 
 
+def test_dreams_of_stacks_are_judged_by_the_newest_frame(make_rollouts: MakeRollouts) -> None:
+    store = make_rollouts((9,), frame_stack=3)
+    vision = VAE(VAEConfig(base_channels=4, latent_dim=2, frame_stack=3)).eval()
+    vision.digest = "0" * 64
+    episodes = split_episodes([store], held_out=0.0).train
+    latents = load_latents(episodes, vision)
+    memory = MDNRNN(MDNRNNConfig(latent_dim=2, hidden_dim=8, num_mixtures=2))
+    report = open_loop_report(memory, vision, episodes, latents, burn_in=1)
+    assert set(report) == {"1", "5"}
+    frames = store.frames(0).astype(np.float64) / 255
+    decoded = vision.decode_numpy(vision.encode_numpy(store.stacks(0))) / 255
+    for horizon, row in report.items():
+        last = slice(1 + int(horizon), 10)
+        for name, guess in (
+            ("copy_last", frames[1 : 10 - int(horizon)]),
+            ("reconstruction", decoded[last]),
+        ):
+            error = np.square(guess - frames[last]).sum((1, 2, 3)).mean()
+            assert row[name] == pytest.approx(error, rel=1e-4)
+
+
 def test_episodes_too_short_to_dream_give_an_empty_table(make_rollouts: MakeRollouts) -> None:
     store = make_rollouts((4, 3))
     vision = VAE(VAEConfig(base_channels=4, latent_dim=2)).eval()
