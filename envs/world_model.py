@@ -13,7 +13,7 @@ from wmrl.core.action_spec import ActionSpace
 from wmrl.core.device import resolve_device
 from wmrl.core.validation import check_int
 from wmrl.envs.tasks.registry import find_task
-from wmrl.envs.tasks.task import Task
+from wmrl.envs.tasks.task import Task, variant_suffix
 from wmrl.memory.base import Memory, load_memory, matching_memory
 from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import Vision, load_vision
@@ -29,7 +29,7 @@ class WorldModel:
     Environments use a world model to observe a game, or to simulate a game.
 
     Attributes:
-        task: task whose frames the vision model encodes.
+        task: task whose frames, or stacks of frames, the vision model encodes.
         vision: vision model, which encodes frames to latents.
         memory: memory model, which summarizes the past and predicts the next latent; None for a
             world model without memory.
@@ -48,16 +48,24 @@ class WorldModel:
     def __post_init__(self) -> None:
         frame_skip = check_int("frame_skip", self.frame_skip, at_least=1)
         object.__setattr__(self, "frame_skip", frame_skip)
-        if tuple(self.vision.frame_shape) != self.task.frame_shape:
-            shape = "x".join(map(str, self.vision.frame_shape))
-            raise ArtifactError(
-                f"vision: expected frames of shape {self.task.frame_shape} as in the task "
-                f"{self.task.name!r}, got a {type(self.vision).__name__} for frames of shape "
-                f"{tuple(self.vision.frame_shape)}; pass a vision model that was trained on "
-                f"this task or, as the task, its variant whose name ends in '@{shape}'"
-            )
+        self._check_vision(self.vision)
         if self.memory is not None:
             self._check_memory(self.memory)
+
+    def _check_vision(self, vision: Vision) -> None:
+        height, width, channels = vision.frame_shape
+        shape = (height, width, channels)
+        for what, expected, got in (
+            ("frames of shape", self.task.frame_shape, shape),
+            ("a frame_stack of", self.task.frame_stack, vision.frame_stack),
+        ):
+            if expected != got:
+                raise ArtifactError(
+                    f"vision: expected {what} {expected} as in the task {self.task.name!r}, got a "
+                    f"{type(vision).__name__} for {what} {got}; use a vision model that was "
+                    "trained on this task, or a variant of the task, whose name ends in "
+                    f"{variant_suffix(shape, vision.frame_stack)!r}"
+                )
 
     def _check_memory(self, memory: Memory[Any]) -> None:
         memory.check_vision(self.vision.digest)

@@ -12,6 +12,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.wrappers import OrderEnforcing
 
 from wmrl.core.display import check_display
+from wmrl.core.frame_stacks import FrameStacker
 from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_int, check_number, check_seed
 from wmrl.envs.car_racing.lazy_rendering import LazyRendering
@@ -41,6 +42,10 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     ``Box(0, 255, (H, W, C), uint8)``: the task's cropped and resized frame, with C = 3 color
     channels, or 1 if the task's frames are gray. If the task's ``blank_final_frame`` is True, the
     frame after the game has terminated is a copy of the previous frame.
+
+    If the task's ``frame_stack`` K is above 1, ``Box(0, 255, (H, W, C · K), uint8)``: the frames
+    after the last K agent steps, with the channels of the newest frame last. At the start of an
+    episode, copies of the first frame stand for the frames that are missing.
 
     ## Rewards
     The sum of the base environment's rewards over the frames of the agent step.
@@ -126,6 +131,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         self._last_gain = 0
         self._running = False
         self._last_frame: np.ndarray | None = None  # only if the task's final frames are blank
+        stack = self.task.frame_stack
+        self._stacker = FrameStacker(stack) if stack > 1 else None
         self._episode = 0
         self._seed: int | None = None
 
@@ -145,7 +152,10 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         self._frames = self._last_gain = 0
         self._episode += 1
         self._running = True
-        return self._observe(observation, terminated=False), {**info, "frames": 0}
+        frame = self._observe(observation, terminated=False)
+        if self._stacker is not None:
+            frame = self._stacker.reset(frame)
+        return frame, {**info, "frames": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Takes one agent step, which repeats an action for ``frame_skip`` base frames.
@@ -176,6 +186,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
                 "method step of the game"
             )
         frame = self._observe(observation, terminated=terminated)
+        if self._stacker is not None:
+            frame = self._stacker.push(frame)
         truncated = not terminated and (truncated or self._out_of_time(reward))
         self._running = not (terminated or truncated)
         return frame, reward, terminated, truncated, {**info, "frames": self._frames}
@@ -260,5 +272,6 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
 
 
 def frame_space(task: Task) -> spaces.Box:
-    """Returns the space of a task's frames."""
-    return spaces.Box(0, 255, task.frame_shape, np.uint8)
+    """Returns the space of a task's frames or, if the task stacks frames, of the stacks."""
+    height, width, channels = task.frame_shape
+    return spaces.Box(0, 255, (height, width, channels * task.frame_stack), np.uint8)

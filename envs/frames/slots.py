@@ -29,7 +29,7 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], actions: ActionSpec
 
     Args:
         num_envs: number N of sub-environments.
-        frame_shape: shape ``(H, W, C)`` of a frame.
+        frame_shape: shape ``(H, W, C)`` of a frame, or ``(H, W, C · K)`` of a stack of frames.
         actions: description of the action space.
     """
     return {

@@ -45,7 +45,9 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     The task's action space, batched: ``Box(N, A) float32`` for continuous actions.
 
     ## Observation Space
-    ``Box(0, 255, (N, H, W, C), uint8)``, with C = 3, or 1 if the task's frames are gray.
+    ``Box(0, 255, (N, H, W, C), uint8)``, with C = 3, or 1 if the task's frames are gray. If the
+    task stacks K frames, ``Box(0, 255, (N, H, W, C · K), uint8)``, as in
+    :class:`~wmrl.envs.frames.env.FrameEnv`.
 
     ## Rewards
     ``(N,) float64``, one reward of :class:`~wmrl.envs.frames.env.FrameEnv` per slot.
@@ -129,7 +131,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_mode": render_mode,
         }
         follow_parent()
-        layout = slot_layout(num_envs, self.task.frame_shape, self.task.actions)
+        layout = slot_layout(num_envs, self.single_observation_space.shape, self.task.actions)
         self._seeds: list[int | None] = [None] * num_envs
         self._process = os.getpid()
         self._workers: list[FrameWorker] = []

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from wmrl.core.frame_stacks import newest_frames
 from wmrl.dream import DreamState
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.latent.tracker import LatentTracker
@@ -24,7 +25,6 @@ class LatentGame:
 
     Attributes:
         world_model: vision model and memory model.
-        frame: latest frame of the game, ``(H, W, C) uint8``; missing before the first reset.
         observation_space: space of the observations.
         action_space: space of the actions.
     """
@@ -38,7 +38,12 @@ class LatentGame:
         self._format = ObservationFormat(world_model, observation)
         self.observation_space = self._format.space
         self.action_space = world_model.action_space
-        self.frame: np.ndarray
+        self._seen: np.ndarray  # latest frame or stack of frames
+
+    @property
+    def frame(self) -> np.ndarray:
+        """Latest frame of the game, ``(H, W, C) uint8``; missing before the first reset."""
+        return newest_frames(self._seen, self.world_model.task.frame_stack)
 
     @property
     def state(self) -> DreamState:
@@ -55,14 +60,14 @@ class LatentGame:
         self, *, seed: int | None, options: dict[str, Any] | None
     ) -> tuple[Any, dict[str, Any]]:
         """Starts an episode; returns the observation and the info."""
-        self.frame, info = self._game.reset(seed=seed, options=options)
+        self._seen, info = self._game.reset(seed=seed, options=options)
         self._tracker.reset(np.ones(1, dtype=np.bool_))
         return self._observe(), info
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advances the game by one agent step."""
         a = self.world_model.check_actions(action, ())
-        self.frame, reward, terminated, truncated, info = self._game.step(a)
+        self._seen, reward, terminated, truncated, info = self._game.step(a)
         self._tracker.advance(a[None])
         return self._observe(), reward, terminated, truncated, info
 
@@ -75,4 +80,4 @@ class LatentGame:
         self._game.close()
 
     def _observe(self) -> Any:
-        return self._format.format(self._tracker.observe(self.frame[None]))
+        return self._format.format(self._tracker.observe(self._seen[None]))

@@ -76,7 +76,8 @@ class LatentTracker:
     def observe(self, frames: np.ndarray) -> np.ndarray:
         """Encodes frames ``(N, H, W, C) uint8``, and returns observations ``(N, O) float32``.
 
-        O is the length of an observation: Z or, with a memory of H hidden units, Z + H.
+        O is the length of an observation: Z or, with a memory of H hidden units, Z + H. If the task
+        stacks K frames, the argument ``frames`` contains stacks, ``(N, H, W, C · K) uint8``.
         """
         self.latents = self._encode(frames)
         return self._observations(self.state)
@@ -86,7 +87,7 @@ class LatentTracker:
         """Returns observations of K of the N games without changing the tracker's state.
 
         Args:
-            frames: ``(K, H, W, C) uint8``, one frame of each of the K games.
+            frames: ``(K, H, W, C) uint8``, one frame (or stack of frames) of each of the K games.
             indices: ``(K,) int``, indices of the K games, in the order of ``frames``.
 
         Returns:

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from wmrl.core.device import torch_threads
+from wmrl.core.frame_stacks import newest_frames
 from wmrl.dream import DreamState
 from wmrl.envs.autoreset import (
     ResetOptions,
@@ -153,7 +154,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     @property
     def frames(self) -> np.ndarray:
         """Latest frames of the games, ``(N, H, W, C) uint8``."""
-        return self._frames
+        return newest_frames(self._frames, self.world_model.task.frame_stack)
 
     @property
     def state(self) -> DreamState:

@@ -19,6 +19,7 @@ from toy_game import SCREEN, TOY
 
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.frames.vector import FrameVectorEnv
+from wmrl.envs.tasks.task import Task
 
 SLOTS, STEPS = 5, 25
 MODES = list(AutoresetMode)
@@ -66,15 +67,18 @@ def assert_same(left: list[Any], right: list[Any]) -> None:
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("task", [TOY, replace(TOY, frame_stack=3)], ids=["frames", "stacks"])
 @pytest.mark.parametrize("mode", MODES)
-def test_same_bits_as_gymnasiums_own_for_any_number_of_workers(mode: AutoresetMode) -> None:
+def test_same_bits_as_gymnasiums_own_for_any_number_of_workers(
+    mode: AutoresetMode, task: Task
+) -> None:
     oracle = play(
-        SyncVectorEnv([lambda: FrameEnv(TOY) for _ in range(SLOTS)], autoreset_mode=mode), mode
+        SyncVectorEnv([lambda: FrameEnv(task) for _ in range(SLOTS)], autoreset_mode=mode), mode
     )
     flags = [value for value in oracle if isinstance(value, np.ndarray) and value.dtype == bool]
     assert sum(int(value.sum()) for value in flags) >= 3  # or no slot was ever reset
     for workers in (0, 1, 2, 5):
-        env = FrameVectorEnv(SLOTS, task=TOY, workers=workers, autoreset_mode=mode)
+        env = FrameVectorEnv(SLOTS, task=task, workers=workers, autoreset_mode=mode)
         assert env.workers == workers
         assert env.metadata["autoreset_mode"] is mode
         assert env.metadata["render_fps"] == 10
