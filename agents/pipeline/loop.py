@@ -111,7 +111,8 @@ def train(
     if workers is not None:
         check_int("workers", workers, at_least=0)
     vision_class = VISIONS.for_config(plan.vision)
-    plan = replace(plan, vision=vision_class.fit_config(plan.vision, task.frame_shape))
+    vision = vision_class.fit_config(plan.vision, task.frame_shape, task.frame_stack)
+    plan = replace(plan, vision=vision)
     if plan.real_envs and plan.fine_tuning_steps(task.frame_skip) == 0:
         least = plan.real.rollout_steps * plan.real_envs * task.frame_skip
         raise ValueError(

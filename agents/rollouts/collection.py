@@ -89,10 +89,11 @@ def collect(
               from ``noise``. For a model with other observations, use
               :class:`~wmrl.agents.rollouts.wrapper.RecordRollouts`;
             - a function ``policy(frame) -> action``, which is called once per agent step of each
-              game. ``frame`` is an array ``(H, W, C) uint8``, and ``action`` is an action of the
-              task. The games are played in parallel, so that successive calls are for different
-              games. The store refers to the function by its name. Two calls of ``collect`` record
-              the same episodes only if the function depends on nothing but the frame.
+              game. ``frame`` is an array ``(H, W, C) uint8``, or a stack ``(H, W, C · K) uint8`` if
+              the task stacks K frames, and ``action`` is an action of the task. The games are
+              played in parallel, so that successive calls are for different games. The store refers
+              to the function by its name. Two calls of ``collect`` record the same episodes only if
+              the function depends on nothing but its argument.
         episodes: total number of episodes; give either this or ``frames``.
         frames: total number of base frames. Once this many have been played, no further episode
             begins, but episodes in progress are finished. The store may therefore contain more than
@@ -222,6 +223,7 @@ def _open_store(
         frame_skip=frame_skip,
         warmup_frames=task.warmup_frames,
         start_window=task.start_window,
+        frame_stack=task.frame_stack,
         policy=policy,
     )
     return RolloutStore(path, "a", metadata=metadata)
@@ -253,13 +255,17 @@ def _policies(
     if isinstance(policy, Agent):
         if world_model is None:
             world_model = open_for_collection(policy, task, device=device)
-        expected, got = world_model.task.frame_shape, task.frame_shape
-        if got != expected:
-            raise ValueError(
-                f"task: expected frames of shape {expected}, as in the task "
-                f"{world_model.task.name!r} that the agent was trained on, got {got} in the task "
-                f"{task.name!r}; collect in the task {world_model.task.name!r}"
-            )
+        own = world_model.task
+        for what, expected, got in (
+            ("frames of shape", own.frame_shape, task.frame_shape),
+            ("a frame_stack of", own.frame_stack, task.frame_stack),
+        ):
+            if got != expected:
+                raise ValueError(
+                    f"task: expected {what} {expected}, as in the task {own.name!r} that the agent "
+                    f"was trained on, got {got} in the task {task.name!r}; collect in the task "
+                    f"{own.name!r}"
+                )
         return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
     if _is_sb3_model(policy):
         from wmrl.agents.rollouts.sb3_policy import SB3Policy

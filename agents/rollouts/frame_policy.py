@@ -18,7 +18,8 @@ class FramePolicy(ABC):
         """Observes the games and chooses actions, without exploration noise.
 
         Args:
-            frames: ``(N, H, W, C) uint8``, current frames of the games.
+            frames: ``(N, H, W, C) uint8``, current frames of the games, or stacks of K frames,
+                ``(N, H, W, C · K) uint8``.
             fresh: ``(N,) bool``, True for games that have just begun.
             live: ``(N,) bool``, True for games whose episode is in progress.
 

@@ -10,7 +10,10 @@ from wmrl.agents.rollouts.frame_policy import FramePolicy
 from wmrl.envs.tasks.task import Task
 
 FrameFunction = Callable[[np.ndarray], Any]
-"""Function that maps a frame ``(H, W, C) uint8`` of a task to an action of the task."""
+"""Function that maps a frame ``(H, W, C) uint8`` of a task to an action of the task.
+
+If the task stacks K frames, its argument is a stack, ``(H, W, C · K) uint8``.
+"""
 
 
 class FunctionPolicy(FramePolicy):

@@ -8,6 +8,7 @@ import numpy as np
 from wmrl.agents.rollouts.exploration import ActionStream, ExplorationPolicy
 from wmrl.agents.rollouts.frame_policy import FramePolicy
 from wmrl.agents.seeds import training_seed
+from wmrl.core.frame_stacks import newest_frames
 from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import Episode
 from wmrl.envs.frames.vector import FrameVectorEnv
@@ -91,7 +92,7 @@ class Collector:
                 index=index,
                 seed=seeds[slot],
                 act=self._exploration.start(self._env.task, generator),
-                frames=[self._frames[slot]],
+                frames=[self._frame(slot)],
             )
 
     def cut(self, frame_skip: int) -> None:
@@ -128,7 +129,7 @@ class Collector:
             policy.advance(actions)
         self._frames, rewards, terminated, truncated, infos = self._env.step(actions)
         for slot, partial in self._episodes.items():
-            partial.frames.append(self._frames[slot])
+            partial.frames.append(self._frame(slot))
             partial.actions.append(actions[slot])
             partial.rewards.append(float(rewards[slot]))
         over: np.ndarray = live & (terminated | truncated)
@@ -144,3 +145,10 @@ class Collector:
             )
             self._write(partial.index, episode)
         return over
+
+    def _frame(self, slot: int) -> np.ndarray:
+        """Returns the single frame to record; of a stack of frames, a copy of the newest."""
+        count = self._env.task.frame_stack
+        if count == 1:
+            return self._frames[slot]
+        return newest_frames(self._frames[slot], count).copy()  # a view would keep the stack

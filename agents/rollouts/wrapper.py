@@ -10,6 +10,7 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from wmrl.core.action_spec import ActionSpec
+from wmrl.core.frame_stacks import newest_frames
 from wmrl.core.strict_json import jsonable
 from wmrl.core.validation import check_frame, check_int
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
@@ -26,7 +27,8 @@ class RecordRollouts(
     """Environment wrapper that records all episodes of an environment in a rollout store.
 
     Observations, rewards and infos pass unchanged. Each episode is written when it ends. An episode
-    that :meth:`reset` or :meth:`close` cuts off is written as truncated, unless it has no steps.
+    that :meth:`reset` or :meth:`close` cuts off is written as truncated, unless it has no steps. Of
+    stacks of frames that a ``FrameEnv`` returns, only the newest frame is written.
 
     The ``info`` of a stored episode contains ``"seed"``, the argument of :meth:`reset`;
     ``"frames"``, the number of base frames; and ``"reset"`` and ``"last"``, the numbers, strings
@@ -84,6 +86,7 @@ class RecordRollouts(
         game = env.unwrapped if isinstance(env.unwrapped, FrameEnv) else None
         self._task = find_task(task) if task is not None else game.task if game else None
         self._observes = game is None and self._task is not None  # as the task does
+        self._seen_stack = game.task.frame_stack if game else 1  # frames in an observation
         self._actions = ActionSpec.of(env.action_space, name="env: action space")
         if self._task is not None and self._actions != self._task.actions:
             raise ValueError(
@@ -101,9 +104,13 @@ class RecordRollouts(
 
     def _opened(self, store: RolloutStore | str | Path) -> RolloutStore:
         shape = self._frame_shape()
+        frame_stack = self._task.frame_stack if self._task else 1
         if isinstance(store, RolloutStore):
             return store.check(
-                frame_shape=shape, action_space=self._actions, frame_skip=self._frame_skip
+                frame_shape=shape,
+                action_space=self._actions,
+                frame_skip=self._frame_skip,
+                frame_stack=frame_stack,
             )
         spec = self.env.spec
         if self._task is None and spec is None:
@@ -118,6 +125,7 @@ class RecordRollouts(
             frame_skip=self._frame_skip,
             warmup_frames=self._task.warmup_frames if self._task else 0,
             start_window=self._task.start_window if self._task else 0,
+            frame_stack=frame_stack,
             policy={"name": "recorded"},
         )
         return RolloutStore(store, "a", metadata=metadata)
@@ -132,7 +140,7 @@ class RecordRollouts(
                 "task, whose attribute 'frame' is a function that returns an image"
             )
         height, width, channels = space.shape
-        return height, width, channels
+        return height, width, channels // self._seen_stack
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -179,6 +187,8 @@ class RecordRollouts(
             if terminated and self._task.blank_final_frame:
                 return self._frames[-1]
             observation = self._task.observe(self.env, observation)
+        elif self._seen_stack > 1:
+            observation = newest_frames(observation, self._seen_stack)
         return check_frame("observation", observation).copy()  # games may reuse their arrays
 
     def _completed(self, info: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from wmrl.agents.agent import Agent, State, load_agent
 from wmrl.agents.video.config import VideoConfig
 from wmrl.agents.video.dream import DreamCompanion, act
+from wmrl.core.frame_stacks import newest_frames
 from wmrl.core.validation import check_frame
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.latent.tracker import LatentTracker
@@ -151,11 +152,12 @@ class EpisodeVideo:
         dream = (
             DreamCompanion(self._agent, world_model, self.config) if world_model.memory else None
         )
-        frame, info = env.reset(seed=self.config.seed)
+        seen, info = env.reset(seed=self.config.seed)
         state: State | None = None
         reward, over = 0.0, False
         while True:
-            observation = tracker.observe(frame[None])[0]
+            frame = newest_frames(seen, world_model.task.frame_stack)
+            observation = tracker.observe(seen[None])[0]
             over = over or self.agent_steps == self.config.agent_steps
             action, state = act(self._agent, world_model, observation, state, self.config)
             if dream is not None and not over and info["frames"] >= world_model.task.warmup_frames:
@@ -170,7 +172,7 @@ class EpisodeVideo:
             yield self._drawer.draw(panels)
             if over:
                 return
-            frame, reward, terminated, truncated, info = env.step(action)
+            seen, reward, terminated, truncated, info = env.step(action)
             over = terminated or truncated
             tracker.advance(action[None])
             self._count(reward, dream)

@@ -254,20 +254,27 @@ def test_a_damaged_score_is_evaluated_again(finished: Path, tmp_path: Path, name
     assert file.read_bytes() == whole
 
 
+@pytest.mark.parametrize("frame_stack", [1, 4])
 @pytest.mark.parametrize("latents", ["continuous", "discrete"])
-def test_its_models_have_the_frames_of_the_task(latents: str, tmp_path: Path) -> None:
-    task = replace(SCREEN, blank_final_frame=True).with_frames(frame_size=(32, 48), grayscale=True)
+def test_its_models_have_the_frames_of_the_task(
+    latents: str, frame_stack: int, tmp_path: Path
+) -> None:
+    shown = replace(SCREEN, blank_final_frame=True)
+    task = shown.with_frames(frame_size=(32, 48), grayscale=True, frame_stack=frame_stack)
+    suffix = "@32x48x1" if frame_stack == 1 else "@32x48x1x4"
     options = {**EVOLUTION, "rounds": 1, "first_frames": 200, "score_episodes": 1}
     options |= DISCRETE if latents == "discrete" else {}
     result = train(task, tmp_path, plan=tiny_plan(**options), workers=0, progress=False)
-    assert load_vision(result.vision, device="cpu").frame_shape == (32, 48, 1)
+    vision = load_vision(result.vision, device="cpu")
+    assert (vision.frame_shape, vision.frame_stack) == ((32, 48, 1), frame_stack)
     assert RolloutStore(tmp_path / "round-0" / "data").metadata.frame_shape == (32, 48, 1)
     agent = load_agent(result.dream)
     assert agent.world_model is not None
-    assert agent.world_model.task == "screen-toy@32x48x1"
-    location = "toy_game:SCREEN@32x48x1"
+    assert agent.world_model.task == f"screen-toy{suffix}"
+    location = f"toy_game:SCREEN{suffix}"
     plan = load_artifact(result.vision).provenance["vision"]
     assert (plan["frame_size"], plan["channels"]) == ([32, 48], 1)
+    assert plan["frame_stack"] == frame_stack
     assert agent.open_world_model(task=location, device="cpu").task.frame_shape == (32, 48, 1)
 
 
