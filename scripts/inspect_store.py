@@ -63,6 +63,7 @@ def _print(store: "RolloutStore", report: "StoreReport") -> None:
     for name, value in (
         ("task", meta.task),
         ("frames", f"{' × '.join(map(str, meta.frame_shape))}, frame_skip {meta.frame_skip}"),
+        *([("stacks", f"of {meta.frame_stack} frames")] if meta.frame_stack > 1 else []),
         ("policy", ", ".join(f"{key} {value}" for key, value in meta.policy.items())),
         ("episodes", f"{report.episodes:,} ({report.terminated:.0%} ended by the game)"),
         ("agent steps", f"{report.agent_steps:,} ({report.base_frames:,} base frames)"),

@@ -99,6 +99,8 @@ def _open_real(args: Args) -> _Game:
     task = find_task_aloud(args.task)
     vision = load_vision(args.vision, device=args.device)
     skip = max(1, int(task.fps // _FPS))
+    if task.frame_stack > 1:
+        skip = task.frame_skip  # the frames of a stack are one agent step apart
     env = FrameEnv(task, frame_skip=skip, render_mode="rgb_array")
 
     def panels_of(frame: np.ndarray) -> list[dict[str, Any]]:

@@ -89,6 +89,15 @@ def test_damage_and_emptiness_are_one_line(
     assert "no rollout store there" in capsys.readouterr().err
 
 
+def test_stacks_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"collect {tmp_path} --task toy_game:TOY@16x16x1x4 --episodes 2 --workers 0"
+    assert run([*words.split(), "--num-envs", "2"]) == 0
+    assert run(["inspect", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "16 × 16 × 1, frame_skip 3" in said
+    assert "of 4 frames" in said
+
+
 def test_gray_frames_are_shown_in_color(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metadata = StoreMetadata(
         task="toy", frame_shape=(8, 10, 1), action_space=Box(-1, 1, (2,)), frame_skip=3
@@ -104,7 +113,9 @@ def test_gray_frames_are_shown_in_color(tmp_path: Path, capsys: pytest.CaptureFi
         )
     )
     assert run(["inspect", str(store.path), "--out", str(tmp_path / "out")]) == 0
-    assert "8 × 10 × 1, frame_skip 3" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "8 × 10 × 1, frame_skip 3" in said
+    assert "stacks" not in said
     sheet = imageio.imread(tmp_path / "out/contact-sheet.png")
     assert sheet[10, 10].tolist() == [120, 120, 120]
     video = read_video(tmp_path / "out/episodes.mp4")

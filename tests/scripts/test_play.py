@@ -6,9 +6,12 @@ import numpy as np
 import pygame
 import pytest
 
+from wmrl.envs.frames.env import FrameEnv
+from wmrl.envs.rendering.panels import PanelDrawer
 from wmrl.envs.rendering.window import Window
 from wmrl.envs.tasks.registry import find_task
 from wmrl.scripts.play import Args, main
+from wmrl.vision.base import load_vision
 
 Keys = dict[int, tuple[int, bool]]
 
@@ -70,6 +73,28 @@ def test_what_was_played_is_recorded(
     assert video.get(cv2.CAP_PROP_FPS) == 25
     video.release()
     assert f"video: {out}" in capsys.readouterr().out
+
+
+def test_stacks_are_one_agent_step_apart(
+    play: Any, make_tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    draw = PanelDrawer.draw
+    monkeypatch.setattr(
+        PanelDrawer, "draw", lambda self, panels: (drawn.append(panels), draw(self, panels))[1]
+    )
+    location = "toy_game:STEERED@64x64x3x3"
+    task = find_task(location)
+    tiny = make_tiny(task)
+    options = {"task": location, "vision": str(tiny.vision), "memory": str(tiny.memory)}
+    play("real", {4: (pygame.K_ESCAPE, True)}, seed=1, **options)
+    env, vision = FrameEnv(task), load_vision(tiny.vision, device="cpu")
+    stack, _ = env.reset(seed=1)
+    for _, reconstruction in drawn:
+        decoded = vision.decode_numpy(vision.encode_numpy(stack[None]))[0]
+        np.testing.assert_array_equal(reconstruction.image, decoded)
+        stack, *_ = env.step(np.zeros(2, np.float32))
+    assert len(drawn) == 5
 
 
 def test_errors(play: Any, tmp_path: Path) -> None:
