@@ -62,8 +62,8 @@ class WorldModel:
             if expected != got:
                 raise ArtifactError(
                     f"vision: expected {what} {expected} as in the task {self.task.name!r}, got a "
-                    f"{type(vision).__name__} for {what} {got}; use a vision model that was "
-                    "trained on this task, or a variant of the task, whose name ends in "
+                    f"{type(vision).__name__} for {what} {got}; pass a vision model that was "
+                    "trained on this task or, as the task, its variant whose name ends in "
                     f"{variant_suffix(shape, vision.frame_stack)!r}"
                 )
 
