@@ -1,7 +1,8 @@
 """Gymnasium environments; importing :mod:`wmrl` registers the ids that start with ``vsg/``.
 
 - :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``ObservationKey``,
-  ``TAKE_COVER``, ``Task``, ``find_task``, ``register_task``, ``rendered_frame``).
+  ``TAKE_COVER``, ``TAKE_COVER_PAPER``, ``Task``, ``find_task``, ``register_task``,
+  ``rendered_frame``).
 - :mod:`~wmrl.envs.world_model`: a vision model and a memory model for the same task
   (``WorldModel``).
 - :mod:`~wmrl.envs.observations`: observation formats of latent and dream environments
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from wmrl.envs.take_cover.env import TakeCover
     from wmrl.envs.tasks.car_racing import CAR_RACING
     from wmrl.envs.tasks.registry import find_task, register_task
-    from wmrl.envs.tasks.take_cover import TAKE_COVER
+    from wmrl.envs.tasks.take_cover import TAKE_COVER, TAKE_COVER_PAPER
     from wmrl.envs.tasks.task import ObservationKey, Task, rendered_frame
     from wmrl.envs.world_model import WorldModel
 else:
@@ -63,6 +64,7 @@ else:
 __all__ = [
     "CAR_RACING",
     "TAKE_COVER",
+    "TAKE_COVER_PAPER",
     "Arm",
     "CarRacing",
     "DreamEnv",

@@ -8,7 +8,8 @@
 - :mod:`~wmrl.envs.tasks.registry`: registration and lookup of tasks (``find_task``,
   ``register_task``, ``registered_task``).
 - :mod:`~wmrl.envs.tasks.car_racing`: the task CarRacing, as in World Models (``CAR_RACING``).
-- :mod:`~wmrl.envs.tasks.take_cover`: the task Take Cover, as in World Models (``TAKE_COVER``).
+- :mod:`~wmrl.envs.tasks.take_cover`: the task Take Cover, with frames of the band in which
+  fireballs fly (``TAKE_COVER``), and with the frames of World Models (``TAKE_COVER_PAPER``).
 """
 
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from wmrl.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from wmrl.envs.tasks.car_racing import CAR_RACING
     from wmrl.envs.tasks.registry import find_task, register_task, registered_task
-    from wmrl.envs.tasks.take_cover import TAKE_COVER
+    from wmrl.envs.tasks.take_cover import TAKE_COVER, TAKE_COVER_PAPER
     from wmrl.envs.tasks.task import ObservationKey, Task, observation_frame, rendered_frame
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
@@ -26,6 +27,7 @@ else:
 __all__ = [
     "CAR_RACING",
     "TAKE_COVER",
+    "TAKE_COVER_PAPER",
     "ObservationKey",
     "Task",
     "find_task",

@@ -1,6 +1,7 @@
 """The task Take Cover as agent steps and frames."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -11,7 +12,8 @@ from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.take_cover.env import TakeCover
 from wmrl.envs.tasks.registry import find_task, registered_task
-from wmrl.envs.tasks.take_cover import TAKE_COVER
+from wmrl.envs.tasks.take_cover import TAKE_COVER, TAKE_COVER_PAPER
+from wmrl.envs.tasks.task import Task
 
 LEFT, STAY, RIGHT = range(3)
 
@@ -27,13 +29,19 @@ def test_is_registered() -> None:
     assert find_task("take-cover") is registered_task("take-cover") is TAKE_COVER
 
 
-def test_frames_are_the_top_of_the_picture(env: FrameEnv) -> None:
-    frame, _ = env.reset(seed=1)
-    game = env.base.unwrapped
-    assert isinstance(game, TakeCover)
-    top = game.observe()[:100]
-    np.testing.assert_array_equal(frame, cv2.resize(top, (64, 64), interpolation=cv2.INTER_AREA))
-    assert env.action_space == spaces.Discrete(3)
+@pytest.mark.parametrize(
+    ("task", "rows", "size"),
+    [(TAKE_COVER, slice(40, 88), (128, 32)), (TAKE_COVER_PAPER, slice(0, 100), (64, 64))],
+    ids=["band", "paper"],
+)
+def test_frames_are_a_part_of_the_picture(task: Task, rows: slice, size: tuple[int, int]) -> None:
+    with closing(FrameEnv(task)) as env:
+        frame, _ = env.reset(seed=1)
+        game = env.base.unwrapped
+        assert isinstance(game, TakeCover)
+        part = game.observe()[rows]
+        np.testing.assert_array_equal(frame, cv2.resize(part, size, interpolation=cv2.INTER_AREA))
+        assert env.action_space == spaces.Discrete(3)
 
 
 def test_an_agent_step_lasts_four_tics_and_renders_one(
