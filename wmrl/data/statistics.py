@@ -19,10 +19,11 @@ class StoreReport:
         returns: returns of the episodes (sums of rewards), in order of index, ``(E,) float64``.
         lengths: lengths of the episodes in agent steps, in order of index, ``(E,) int64``.
         terminated: fraction of episodes in which the game ended.
-        rewarded: fraction of agent steps with a positive reward.
-        action_mean: mean of the encoded actions over all agent steps, ``(A,) float64``.
+        rewarded: fraction of agent steps with a positive reward; NaN if there are no agent steps.
+        action_mean: mean of the encoded actions over all agent steps, ``(A,) float64``; NaN if
+            there are no agent steps.
         action_std: standard deviation of the encoded actions over all agent steps, ``(A,)
-            float64``.
+            float64``; NaN if there are no agent steps.
         content_hash: hash of the episodes, computed by
             :meth:`~wmrl.data.store.RolloutStore.content_hash`.
     """
@@ -56,6 +57,8 @@ def report_store(store: RolloutStore) -> StoreReport:
     scatter = np.zeros_like(mean)
     for index in store.indices:
         actions = spec.encode(store.actions(index)).astype(np.float64)
+        if len(actions) == 0:
+            continue
         # Combines the means and the sums of squares of two parts (Chan, Golub & LeVeque 1983).
         gap = actions.mean(axis=0) - mean
         total = count + len(actions)
@@ -63,6 +66,7 @@ def report_store(store: RolloutStore) -> StoreReport:
         mean += gap * len(actions) / total
         count = total
         rewarded += int(np.count_nonzero(store.rewards(index) > 0))
+    undefined = np.full_like(mean, np.nan)
     summaries = store.summaries
     return StoreReport(
         episodes=len(summaries),
@@ -72,8 +76,8 @@ def report_store(store: RolloutStore) -> StoreReport:
         returns=np.array([summary.reward for summary in summaries]),
         lengths=np.array([summary.length for summary in summaries]),
         terminated=float(np.mean([summary.terminated for summary in summaries])),
-        rewarded=rewarded / count,
-        action_mean=mean,
-        action_std=np.sqrt(scatter / count),
+        rewarded=rewarded / count if count else np.nan,
+        action_mean=mean if count else undefined,
+        action_std=np.sqrt(scatter / count) if count else undefined,
         content_hash=store.content_hash(),
     )

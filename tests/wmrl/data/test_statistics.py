@@ -44,3 +44,33 @@ def test_equals_statistics_of_all_at_once(tmp_path: Path) -> None:
     assert report.terminated == pytest.approx(1 / 3)
     assert report.content_hash == store.content_hash()
     assert report.bytes > 23 * 2 * 4
+
+
+def test_episodes_without_agent_steps_count_as_episodes_alone(tmp_path: Path) -> None:
+    metadata = StoreMetadata(
+        task="toy", frame_shape=(2, 2, 3), action_space=Box(-1, 1, (2,)), frame_skip=4
+    )
+    store = RolloutStore(tmp_path, "a", metadata=metadata)
+
+    def append(length: int) -> None:
+        store.append(
+            Episode(
+                frames=np.zeros((length + 1, 2, 2, 3), np.uint8),
+                actions=np.tile(np.float32([0.5, -1.0]), (length, 1)),
+                rewards=np.ones(length, np.float32),
+                terminated=False,
+                truncated=True,
+            )
+        )
+
+    append(0)
+    report = report_store(store)
+    assert (report.episodes, report.agent_steps, report.lengths.tolist()) == (1, 0, [0])
+    for value in (report.rewarded, report.action_mean, report.action_std):
+        assert np.isnan(value).all()
+    append(3)
+    append(0)
+    report = report_store(store)
+    assert (report.episodes, report.agent_steps, report.rewarded) == (3, 3, 1.0)
+    np.testing.assert_allclose(report.action_mean, [0.5, -1.0])
+    np.testing.assert_allclose(report.action_std, [0.0, 0.0])
