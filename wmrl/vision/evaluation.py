@@ -89,18 +89,20 @@ def vision_warnings(metrics: Mapping[str, Any]) -> list[str]:
         One text per problem; an empty list if there is no problem.
     """
     found = []
+    perplexity = metrics.get("perplexity")  # of the codes of a VQ-VAE
     error, trivial = metrics["squared_error"], metrics["mean_image_error"]
     # Without the margin, a model that shows the mean image with slight errors of the pixels would
     # sometimes seem to have learned something.
     if trivial > 0 and error > _LEARNED_SHARE * trivial:
+        rest = "record more varied episodes, or try --kind vqvae"
+        if perplexity is not None:
+            rest = "or record more varied episodes"
         found.append(
             f"vision: expected reconstructions that are better than the mean image, got a squared "
             f"error of {error:.4g}, while that of the mean image is {trivial:.4g}: the model "
             "learned nothing about the differences between frames; train for more steps, crop the "
-            "frames so that moving objects appear larger, record more varied episodes, or try "
-            "--kind vqvae"
+            f"frames so that moving objects appear larger, {rest}"
         )
-    perplexity = metrics.get("perplexity")
     if perplexity is not None and perplexity < _LEAST_PERPLEXITY:
         found.append(
             f"vision: expected a codebook perplexity of at least {_LEAST_PERPLEXITY:g}, got "
