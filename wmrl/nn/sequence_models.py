@@ -93,7 +93,7 @@ def make_sequence_model(
         ValueError: the name is unknown; or, for a Transformer, ``hidden_dim`` is not a multiple of
             ``num_heads``, or ``context`` is below 1.
     """
-    check_choice("sequence_model", name, SEQUENCE_MODELS)
+    check_choice("name", name, SEQUENCE_MODELS)
     if name == "lstm":
         return LSTMModel(input_dim, hidden_dim, num_layers)
     return TransformerModel(
