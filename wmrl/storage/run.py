@@ -227,16 +227,19 @@ class Run:
         """Saves the configuration of a new run, or compares it with that of an existing run."""
         path = self.path / _CONFIG
         try:
-            found = read_json(path, mend="delete it to go on with the given configuration")
+            found = read_json(path, mend="it should hold the configuration of a run")
         except StoredFileError as error:
             owned = self._owns_checkpoints()
             if os.path.lexists(path):
                 if not owned:
                     raise RunError(
-                        f"{error}, or choose another folder; this file is not a run's configuration"
+                        f"{error}; delete it to start a run with the given configuration, or "
+                        "choose another folder"
                     ) from error
                 warnings.warn(
-                    f"{error}; the file is written again from the given configuration", stacklevel=3
+                    f"{error}; it is written again from the given configuration, which is that of "
+                    "the checkpoints in this folder",
+                    stacklevel=3,
                 )
             self._write_config()
             return

@@ -204,7 +204,7 @@ def test_another_configuration_is_refused_by_field(
 
 def test_a_foreign_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("not JSON")
-    with pytest.raises(RunError, match="not a run's configuration"):
+    with pytest.raises(RunError, match="should hold the configuration of a run; delete it"):
         Run(tmp_path, config=CONFIG)
 
 
@@ -267,7 +267,8 @@ def test_a_lost_configuration_is_written_again(tmp_path: Path, kind: str) -> Non
         path.write_bytes(damages[kind])
     with pytest.raises(RunError, match="belongs to a run with another configuration"):
         Run(tmp_path, config={**CONFIG, "seed": 2})
-    told = nullcontext() if kind == "removed" else pytest.warns(UserWarning, match="written again")
+    message = r"damaged \((?!.*delete).*; it is written again from the given configuration, which"
+    told = nullcontext() if kind == "removed" else pytest.warns(UserWarning, match=message)
     with told, Run(tmp_path, config=CONFIG) as run:
         assert run.load_checkpoint("last") is not None
     assert path.read_bytes() == whole
@@ -276,7 +277,7 @@ def test_a_lost_configuration_is_written_again(tmp_path: Path, kind: str) -> Non
 def test_the_files_of_others_are_left_alone(tmp_path: Path) -> None:
     text = '{"name": "of another program"}'
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(RunError, match="this file is not a run's configuration"):
+    with pytest.raises(RunError, match="configuration of a run; delete it to start a run with"):
         Run(tmp_path, config=CONFIG)
     assert (tmp_path / "config.json").read_text() == text
 
