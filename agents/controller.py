@@ -6,7 +6,6 @@ continuous actions, the outputs of the network are scaled to the bounds of the t
 For discrete actions, the outputs choose among the options.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
@@ -264,8 +263,8 @@ class ControllerAgent(Agent):
             )
         check_dtypes(artifact, {"parameters": (torch.float32,)})
         try:
-            check_sizes(artifact.config["controller"], len(artifact.tensors["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])
+            check_sizes(config, len(artifact.tensors["parameters"]))
             return cls(
                 config,
                 artifact.tensors["parameters"].numpy(),
@@ -278,20 +277,18 @@ class ControllerAgent(Agent):
             ) from error
 
 
-def check_sizes(values: Mapping[str, Any], num_weights: int) -> None:
+def check_sizes(config: ControllerConfig, num_weights: int) -> None:
     """Checks that the dimensions in a saved configuration do not exceed the number of weights.
 
     The check must precede the creation of a :class:`ControllerAgent`, which allocates arrays of
     these dimensions.
 
     Args:
-        values: saved attributes of the :class:`ControllerConfig`, by name.
+        config: saved configuration.
         num_weights: number of weights that were saved with the configuration.
 
     Raises:
-        ValueError: ``observation_dim`` or the dimension of an encoded action is not an integer from
-            1 to ``num_weights``.
+        ValueError: ``observation_dim`` or the number of outputs exceeds ``num_weights``.
     """
-    check_int("observation_dim", values["observation_dim"], at_least=1, at_most=num_weights)
-    dim = as_action_spec(values["action_space"]).dim
-    check_int("action_space", dim, at_least=1, at_most=num_weights)
+    check_int("observation_dim", config.observation_dim, at_most=num_weights)
+    check_int("action_space", config.num_outputs, at_most=num_weights)

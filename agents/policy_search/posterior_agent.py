@@ -93,8 +93,8 @@ class PosteriorAgent(ControllerAgent):
         check_dtypes(artifact, dict.fromkeys(expected, (torch.float32,)))
         arrays = {name: tensor.numpy() for name, tensor in artifact.tensors.items()}
         try:
-            check_sizes(artifact.config["controller"], len(arrays["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])
+            check_sizes(config, len(arrays["parameters"]))
             return cls(config, **arrays, world_model=WorldModelRef.from_artifact(artifact))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(

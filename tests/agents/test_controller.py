@@ -6,6 +6,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.spaces import Box
 
+from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import (
     ControllerAgent,
     ControllerConfig,
@@ -127,6 +128,15 @@ def test_predict_keeps_the_batch_axis():
     one, _ = agent.predict(rows[2], deterministic=True)
     assert one.shape == (2,)
     np.testing.assert_allclose(one, many[2], atol=1e-6)
+
+
+def test_thresholds_may_choose_among_more_options_than_there_are_weights(tmp_path):
+    sizes = config(action_space=spaces.Discrete(50), readout="thresholds")
+    agent = ControllerAgent(sizes, np.ones(4))
+    agent.save(tmp_path / "agent")
+    loaded = load_agent(tmp_path / "agent")
+    assert loaded.config == sizes
+    assert loaded.predict(np.ones(3, np.float32))[0] == 49
 
 
 def test_save_and_load_are_exact(tmp_path, ref):
