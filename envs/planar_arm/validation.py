@@ -14,7 +14,10 @@ from wmrl.core.validation import check_actions
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
 LARGEST = 1e16
-"""Upper limit of lengths, weights and costs. Up to this limit, squares are finite in float32."""
+"""Upper limit of lengths, coordinates, weights and costs.
+
+Up to this limit, squares are finite in float32.
+"""
 MAX_JOINTS = 1_000_000
 """Maximum number of joints."""
 Locks = Sequence[tuple[int, float]] | Mapping[int, float]
@@ -113,6 +116,11 @@ def check_obstacles(
             raise ValueError(
                 "obstacles: expected circles (x, y, radius) with finite numbers and a radius above "
                 f"0, got {obstacle!r} at index {index}"
+            )
+        if max(map(abs, numbers)) > LARGEST:
+            raise ValueError(
+                f"obstacles: expected numbers within ±{LARGEST:g}, so that float32 can hold their "
+                f"squares, got {obstacle!r} at index {index}; choose another unit for the lengths"
             )
         x, y, radius = numbers
         if math.hypot(x, y) <= radius:

@@ -148,12 +148,20 @@ def test_maximum_and_minimum_reach():
         ({"obstacles": [(0.5, 0.5)]}, r"obstacles: expected circles \(x, y, radius\).*index 0"),
         ({"obstacles": [(1, 1, 0.1), (1, 1, 0)]}, "obstacles: .*index 1"),
         ({"obstacles": [(1, math.inf, 0.1)]}, "obstacles: expected circles .*finite"),
+        ({"obstacles": [(0, -1e30, 1)]}, r"obstacles: expected numbers within ±1e\+16.*index 0"),
+        ({"obstacles": [(1e30, 0, 1e29)]}, r"obstacles: .* choose another unit for the lengths"),
         ({"obstacles": [(0.1, 0, 0.2)]}, r"obstacles: expected the base \(0, 0\) to be free"),
     ],
 )
 def test_impossible_arms_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Arm(**arguments)
+
+
+def test_obstacles_at_the_limit_are_finite_in_single_precision():
+    arm = Arm(num_joints=3, obstacles=[(1e16, -1e16, 1e16)])
+    poses = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
+    assert arm.evaluate(poses).feasible.all()
 
 
 def test_bad_actions_are_refused():
