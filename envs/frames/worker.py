@@ -137,9 +137,9 @@ class FrameWorker:
             succeeded, value = ForkingPickler.loads(message)
         except Exception as error:
             raise WorkerFailure(
-                f"sent an answer that cannot be unpickled ({type(error).__name__}: {error}); let "
-                "the game return only objects whose classes can be imported in the parent process, "
-                "or use workers=0",
+                f"sent an answer that cannot be unpickled ({type(error).__name__}: {error})",
+                mend="let the game return only objects whose classes can be imported in the parent "
+                "process, or use workers=0",
                 cause=error,
             ) from None
         if succeeded:
@@ -168,16 +168,18 @@ class FrameWorker:
 
     def _death(self) -> "WorkerFailure":
         self._unanswered, self._torn = 0, False
+        mend = "create a new environment to continue"
         try:
             status = f"exit status {self._process.wait(1.0)}"
         except subprocess.TimeoutExpired:
             status = "its pipe was closed"
+        else:
+            mend += (
+                ". An exit status of -n means that signal n ended the process; -9 often means that "
+                "the machine ran out of memory"
+            )
         self._kill()
-        return WorkerFailure(
-            f"died ({status})",
-            mend="create a new environment to continue. An exit status of -n means that signal n "
-            "ended the process; -9 often means that the machine ran out of memory",
-        )
+        return WorkerFailure(f"died ({status})", mend=mend)
 
     def _kill(self) -> None:
         """Kills the worker and all processes that its games have started."""
@@ -380,7 +382,7 @@ def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> 
     try:
         message = ForkingPickler.dumps((True, result))
     except Exception as error:
-        _send_error(answers, _unpicklable(slots, result, error))
+        _send_error(answers, _unpicklable(slots, method, result, error))
         return True
     answers.send_bytes(message)
     return True
@@ -406,27 +408,34 @@ def _summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def _unpicklable(slots: FrameSlots, results: Sequence[Any], error: Exception) -> TypeError:
+def _unpicklable(
+    slots: FrameSlots, method: str, results: Sequence[Any], error: Exception
+) -> TypeError:
     """Returns an error that names the first value in a worker's answer that cannot be pickled.
 
     The slot that returned this value is marked as the cause of the failure.
 
     Args:
         slots: slots of the worker.
-        results: one info or one image per slot.
+        method: method of the slots that returned the results: ``"reset"``, ``"step"`` or
+            ``"render"``.
+        results: one info or, from ``"render"``, one image per slot.
         error: exception that was raised when the results were pickled.
     """
     for slot, result in enumerate(results):
-        parts = result if isinstance(result, dict) else {"image": result}
-        for key, value in parts.items():
+        if method == "render":
+            parts, advice = {"render()": result}, "return an array"
+        else:
+            parts = {f"info[{key!r}]": value for key, value in result.items()}
+            advice = "leave it out or convert it to an array"
+        for name, value in parts.items():
             try:
                 ForkingPickler.dumps(value)
             except Exception:
                 slots.blame(slot)
                 return TypeError(
-                    f"info[{key!r}]: expected a value that can be pickled and sent to the parent "
-                    f"process, got {type(value).__name__} ({error}); let the game leave it out or "
-                    "convert it to an array, or use workers=0"
+                    f"{name}: expected a value that can be pickled and sent to the parent process, "
+                    f"got {type(value).__name__} ({error}); let the game {advice}, or use workers=0"
                 )
     return TypeError(
         f"result: expected values that can be pickled, got one that cannot ({error}); use workers=0"

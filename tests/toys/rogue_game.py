@@ -57,6 +57,28 @@ class Picky(Sleepy):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         return self._frame(), 0.0, False, False, {"fine": 1, "lock": threading.Lock()}
 
+    def render(self) -> Any:
+        return threading.Lock()
+
+
+class Foreign(Sleepy):
+    """A game whose infos hold an object that only its own process can unpickle."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        return self._frame(), 0.0, False, False, {"own": Own(os.getpid())}
+
+
+class Own:
+    """An object of one process."""
+
+    def __init__(self, owner: int) -> None:
+        if owner != os.getpid():
+            raise LookupError("the class is unknown here")
+        self.owner = owner
+
+    def __reduce__(self) -> Any:
+        return Own, (self.owner,)
+
 
 class Hanging(Sleepy):
     """A game that sleeps for ever in its third step."""
@@ -144,6 +166,7 @@ gym.register("Hanging-v0", entry_point=Hanging)
 gym.register("Dying-v0", entry_point=Dying)
 gym.register("Sleepy-v0", entry_point=Sleepy)
 gym.register("Picky-v0", entry_point=Picky)
+gym.register("Foreign-v0", entry_point=Foreign)
 
 
 def _task(env_id: str) -> Task:
@@ -159,4 +182,5 @@ def _task(env_id: str) -> Task:
 
 
 SLEEPY, PICKY, HANGING, DYING = map(_task, ("Sleepy", "Picky", "Hanging", "Dying"))
+FOREIGN = _task("Foreign")
 RUDE, LEAVING, HELPED, FORKING = map(_task, ("Rude", "Leaving", "Helped", "Forking"))

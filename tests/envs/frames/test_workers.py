@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from rogue_game import FORKING, HELPED, LEAVING, PICKY, RUDE, SLEEPY
+from rogue_game import FOREIGN, FORKING, HELPED, LEAVING, PICKY, RUDE, SLEEPY
 from toy_game import TOY
 
 from wmrl.core.processes import WorkerError
@@ -257,6 +257,39 @@ def test_an_info_that_cannot_be_pickled_is_named(call: Callable[[FrameVectorEnv]
     alone.reset(seed=3)
     assert "lock" in alone.step(np.zeros((2, 1), np.float32))[4]
     alone.close()
+
+
+def test_an_image_that_cannot_be_pickled_is_named() -> None:
+    env = FrameVectorEnv(2, task=PICKY, workers=1)
+    env.reset(seed=3)
+    with pytest.raises(WorkerError, match=r"TypeError: render\(\): .* got lock .*return an array"):
+        env.render()
+    env.close()
+
+
+def test_advice_on_an_answer_that_cannot_be_unpickled_comes_last() -> None:
+    env = FrameVectorEnv(2, task=FOREIGN, workers=1)
+    env.reset(seed=3)
+    with pytest.raises(WorkerError) as caught:
+        env.step(np.zeros((2, 1), np.float32))
+    message = str(caught.value)
+    assert "sent an answer that cannot be unpickled (LookupError: the class is unknown" in message
+    assert "here), in slot 0, agent step 1 of the episode with seed 3; slot 1, agent" in message
+    assert message.endswith(
+        "seed 4; let the game return only objects whose classes can be "
+        "imported in the parent process, or use workers=0"
+    )
+    env.reset(seed=3)  # the worker goes on
+    env.close()
+
+
+def test_a_closed_pipe_is_not_explained_as_an_exit_status() -> None:
+    env = FrameVectorEnv(1, task=SLEEPY, workers=1)
+    env.reset(seed=0)
+    env._workers[0]._answers.close()
+    with pytest.raises(WorkerError, match=r"died \(its pipe was closed\), .* continue$"):
+        env.step(np.full((1, 1), 0.25, np.float32))  # sleeps for ever
+    env.close()
 
 
 def test_options_that_cannot_be_pickled_are_refused() -> None:
