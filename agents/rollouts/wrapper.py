@@ -44,15 +44,16 @@ class RecordRollouts(
             :func:`~wmrl.envs.tasks.registry.find_task` accepts. The recorded frames are then those
             of the task, cropped and resized. If None, the recorded frames are the observations,
             which must be images ``(H, W, C) uint8``, and the store names the id of the environment
-            as its task. A ``FrameEnv`` has its own task, so that None suffices.
+            as its task. For a ``FrameEnv``, None or the task of the ``FrameEnv``.
         frame_skip: number of base frames per step of ``env``. If None, the frame skip of
             ``FrameEnv``, or 1 for another environment.
 
     Raises:
         StoreError: there is something other than a store at the path, or the frame shape, the
             action space or another setting of the store is not that of the environment.
-        ValueError: the environment's action space is not that of the task; or, with ``task=None``,
-            the environment's observations are not images, or the environment has no id.
+        ValueError: the environment's action space is not that of the task; or the task is not that
+            of the ``FrameEnv``; or, with ``task=None``, the environment's observations are not
+            images, or the environment has no id.
 
     Example:
         >>> import numpy as np
@@ -84,7 +85,7 @@ class RecordRollouts(
         )
         gym.Wrapper.__init__(self, env)
         game = env.unwrapped if isinstance(env.unwrapped, FrameEnv) else None
-        self._task = find_task(task) if task is not None else game.task if game else None
+        self._task = _task_of(game, task)
         self._observes = game is None and self._task is not None  # as the task does
         self._seen_stack = game.task.frame_stack if game else 1  # frames in an observation
         self._actions = ActionSpec.of(env.action_space, name="env: action space")
@@ -221,6 +222,28 @@ class RecordRollouts(
         )
         self._frames, self._taken, self._rewards = [], [], []
         self._store.append(episode)
+
+
+def _task_of(game: FrameEnv | None, task: Task | str | None) -> Task | None:
+    """Returns the task whose frames are recorded; None to record observations.
+
+    Args:
+        game: the innermost environment if it is a ``FrameEnv``, otherwise None.
+        task: the argument ``task`` of :class:`RecordRollouts`.
+
+    Raises:
+        ValueError: the task is not that of ``game``.
+    """
+    if task is None:
+        return None if game is None else game.task
+    task = find_task(task)
+    if game is not None and task != game.task:
+        kind = "a task with other settings" if task.name == game.task.name else "the task"
+        raise ValueError(
+            f"task: expected None or the task {game.task.name!r} of the FrameEnv, got {kind} "
+            f"{task.name!r}; leave task out, or wrap FrameEnv(task)"
+        )
+    return task
 
 
 def _plain(info: dict[str, Any]) -> dict[str, Any]:

@@ -150,6 +150,19 @@ def test_the_checker_passes(tmp_path: Path) -> None:
     check_env(env, skip_render_check=True)
 
 
+def test_a_frame_env_is_recorded_as_its_own_task(tmp_path: Path) -> None:
+    for name, task in (("none", None), ("same", TOY), ("equal", replace(TOY))):
+        RecordRollouts(FrameEnv(TOY), tmp_path / name, task=task).close()
+        assert RolloutStore(tmp_path / name).metadata.task == "toy"
+    for task, said in (
+        (replace(TOY, name="other"), "got the task 'other'"),
+        (replace(TOY, completed_key="won"), "got a task with other settings 'toy'"),
+    ):
+        with pytest.raises(ValueError, match=f"task: expected .* 'toy' of the FrameEnv, {said}"):
+            RecordRollouts(FrameEnv(TOY), tmp_path / "x", task=task)
+    assert not (tmp_path / "x").exists()
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     env = RecordRollouts(FrameEnv(TOY), tmp_path / "toy")
     play(env, seed=0)
