@@ -76,9 +76,11 @@ class Args:
     dropout: bool = False
     """Dream: enable the dropout of the memory model."""
     base: str | None = None
-    """Id of the base environment; if not given, the task's own."""
+    """Id of the base environment; if not given, the task's own. In dreams, only for
+    --score-every."""
     workers: int | None = None
-    """Number of worker processes; one per core if not given. Affects speed only."""
+    """Number of worker processes; one per core if not given. Affects speed only. In dreams, only
+    for --score-every."""
     steps: int | None = None
     """PPO: total number of agent steps. PPO options that are not given have the values of
     PPOConfig.dream or PPOConfig.real."""
@@ -163,6 +165,8 @@ Options that all algorithms support are not listed.
 _FITNESS_OPTIONS = ("num_rollouts", "action_noise", "saturation_penalty")
 
 _DREAM_OPTIONS = ("temperature", "dropout", "action_noise", "saturation_penalty")
+
+_GAME_OPTIONS = ("base", "workers")
 
 
 def main(args: Args) -> None:
@@ -316,6 +320,14 @@ def _check_options(args: Args) -> None:
             raise ValueError(
                 f"{name}: expected no value in the real game, got {value!r}; leave it out, or use "
                 "--env dream"
+            )
+    in_dream_alone = args.env == "dream" and args.score_every is None
+    for name in _GAME_OPTIONS if in_dream_alone else ():
+        value = getattr(args, name)
+        if value is not None:
+            raise ValueError(
+                f"{name}: expected no value in the dream without --score-every, got {value!r}; "
+                "leave it out, or use --env real or --score-every"
             )
 
 

@@ -16,11 +16,12 @@ from wmrl.training.metrics import read_metrics
 @pytest.fixture
 def words(tiny: Any, tmp_path: Path) -> list[str]:
     return [
-        *("train-controller", str(tmp_path / "run"), "--device", "cpu", "--workers", "0"),
+        *("train-controller", str(tmp_path / "run"), "--device", "cpu"),
         *("--vision", str(tiny.vision), "--memory", str(tiny.memory), "--agent-steps", "4"),
     ]
 
 
+SCORES = ["--score-every", "2", "--score-episodes", "1", "--workers", "0"]
 EVOLUTION = [
     "--algorithm",
     "cma-es",
@@ -34,7 +35,7 @@ EVOLUTION = [
 
 
 def test_evolution_in_a_dream(words: list[str], tmp_path: Path, capsys: Any) -> None:
-    assert run([*words, *EVOLUTION, "--score-every", "2", "--score-episodes", "1"]) == 0
+    assert run([*words, *EVOLUTION, *SCORES]) == 0
     assert str(tmp_path / "run" / "artifact") in capsys.readouterr().out
     agent = load_agent(tmp_path / "run" / "artifact")
     assert isinstance(agent, ControllerAgent)
@@ -44,7 +45,7 @@ def test_evolution_in_a_dream(words: list[str], tmp_path: Path, capsys: Any) -> 
 
 
 def test_evolution_in_the_game_starts_from_an_agent(words: list[str], tmp_path: Path) -> None:
-    real = [*words, *EVOLUTION, "--env", "real", "--num-envs", "3"]
+    real = [*words, *EVOLUTION, "--env", "real", "--num-envs", "3", "--workers", "0"]
     assert run([*real, "--hidden-dims", "3"]) == 0
     first = tmp_path / "run" / "artifact"
     real[1] = str(tmp_path / "more")
@@ -57,7 +58,7 @@ def test_evolution_in_the_game_starts_from_an_agent(words: list[str], tmp_path: 
 @pytest.mark.parametrize("rank", ["0", "2"])
 def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> None:
     options = ["--algorithm", "variational", *EVOLUTION[2:], "--rank", rank, "--alpha-final", "1"]
-    assert run([*words, *options, "--score-every", "2", "--score-episodes", "1"]) == 0
+    assert run([*words, *options, *SCORES]) == 0
     agent = load_agent(tmp_path / "run" / "artifact")
     assert isinstance(agent, PosteriorAgent)
     assert agent.directions.shape[1] == int(rank)
@@ -76,7 +77,8 @@ def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> 
 @pytest.mark.parametrize("env", ["dream", "real"])
 def test_ppo(words: list[str], tmp_path: Path, env: str) -> None:
     options = ["--env", env, "--num-envs", "4", "--steps", "100", "--hidden-dims", "4", "--seed"]
-    assert run([*words, *options, "3"]) == 0
+    workers = ["--workers", "0"] if env == "real" else []
+    assert run([*words, *options, "3", *workers]) == 0
     agent = load_agent(tmp_path / "run" / "artifact")
     assert isinstance(agent, SB3Agent)
     provenance = load_artifact(tmp_path / "run" / "artifact").provenance
@@ -105,6 +107,10 @@ def test_options_of_other_algorithms_are_refused(
     for option in (["--action-noise", "0.1"], ["--temperature", "1.2"], ["--dropout"]):
         assert run([*real, *option]) == 2
         assert "expected no value in the real game" in capsys.readouterr().err
+    for name, value in (("base", "'CarRacing-v3'"), ("workers", "0")):
+        assert run([*words, "--algorithm", algorithm, f"--{name}", value.strip("'")]) == 2
+        message = f"{name}: expected no value in the dream without --score-every, got {value}; "
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
