@@ -11,8 +11,8 @@ from wmrl.core.frame_stacks import newest_frames
 from wmrl.core.seeding import numpy_generator, torch_generator
 from wmrl.data.split import StoredEpisode
 from wmrl.memory.base import Memory
-from wmrl.memory.code_memory import CodeMemory
 from wmrl.memory.dataset import LatentDataset, LatentEpisode
+from wmrl.memory.discrete import DiscreteMemory
 from wmrl.nn.losses import squared_error
 from wmrl.priors.baselines import Bigram, CopyLast
 from wmrl.vision.base import Vision
@@ -37,13 +37,12 @@ def prediction_report(
         A dictionary with these entries:
 
         - ``log_likelihood_per_dimension``: mean log-likelihood in nats per latent dimension. For a
-          :class:`~wmrl.memory.code_memory.CodeMemory`, the mean is per code. For an ensemble, the
-          mean is per latent.
+          memory with discrete latents, the mean is per code.
         - ``trivial_log_likelihood_per_dimension``: log-likelihood, in nats per latent dimension, of
           the better of two trivial predictions of the next latent. One is a Gaussian around the
           mean of all latents, the other is a Gaussian around the current latent. The variance of
-          each dimension is fitted to the data. This entry is missing for a
-          :class:`~wmrl.memory.code_memory.CodeMemory`.
+          each dimension is fitted to the data. This entry is missing for a memory with discrete
+          latents.
         - ``reward_r2``: R² of the predicted rewards; None if all rewards are equal.
         - ``termination_log_loss``: cross-entropy of the predicted terminations in nats per step.
         - ``termination_auc``: area under the ROC curve of the predicted terminations; None if no
@@ -56,8 +55,10 @@ def prediction_report(
     for step in range(num_batches):
         batch = data.batch(step)
         predicted, _ = memory(batch.latents[:, :-1], batch.actions)
+        likelihoods = memory.log_likelihood(predicted, batch.latents[:, 1:])
         values = (
-            memory.log_likelihood(predicted, batch.latents[:, 1:]).mean(-1),
+            # An ensemble returns one log-likelihood for all dimensions or codes together.
+            likelihoods.mean(-1) * (likelihoods.shape[-1] / _latent_parts(memory)),
             predicted.reward,
             batch.rewards,
             predicted.termination,
@@ -65,7 +66,7 @@ def prediction_report(
         )
         for column, value in zip(columns, values, strict=True):
             column.append(value[batch.mask].cpu())
-        if not isinstance(memory, CodeMemory):
+        if not isinstance(memory, DiscreteMemory):
             steps.append((batch.latents[:, :-1][batch.mask], batch.latents[:, 1:][batch.mask]))
     likelihood, expected, reward, logit, ended = (torch.cat(column) for column in columns)
     return {
@@ -79,6 +80,13 @@ def prediction_report(
         "terminations": int(ended.sum()),
         "steps": len(reward),
     }
+
+
+def _latent_parts(memory: Memory[Any]) -> int:
+    """Returns the number of dimensions of a latent, or of its codes if latents are discrete."""
+    if isinstance(memory, DiscreteMemory):
+        return int(memory.codes_of(torch.zeros(memory.latent_dim, device=memory.device)).shape[-1])
+    return memory.latent_dim
 
 
 def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
@@ -108,7 +116,16 @@ def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
 
     Returns:
         A list with one warning that includes advice; an empty list if the memory predicts better.
+
+    Raises:
+        ValueError: the memory has discrete latents, and the results of :func:`code_report` are
+            missing.
     """
+    if not {"nats_per_frame", "trivial_log_likelihood_per_dimension"} & metrics.keys():
+        raise ValueError(
+            "metrics: expected the results of prediction_report and code_report for a memory with "
+            "discrete latents, got those of prediction_report alone; add those of code_report"
+        )
     if "nats_per_frame" in metrics:
         got, trivial = (-metrics["nats_per_frame"][name] for name in ("memory", "copy_last"))
         unit, name = "per frame", "a copy of the last frame"
@@ -128,7 +145,7 @@ def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
 
 @torch.inference_mode()
 def code_report(
-    memory: CodeMemory, train: Sequence[LatentEpisode], held_out: Sequence[LatentEpisode]
+    memory: DiscreteMemory[Any], train: Sequence[LatentEpisode], held_out: Sequence[LatentEpisode]
 ) -> dict[str, Any]:
     """Compares a memory with discrete latents to count-based baselines.
 
@@ -147,8 +164,9 @@ def code_report(
         - ``nats_per_frame``: mean negative log-likelihood of all codes of the next frame, for
           ``memory``, ``copy_last`` and ``bigram``.
         - ``accuracy``: share of codes that are predicted correctly, for ``memory`` and
-          ``copy_last``. The memory's likeliest codes are chosen greedily. ``copy_last`` predicts
-          the codes of the current frame.
+          ``copy_last``. The memory's likeliest codes are chosen greedily; each frame of an
+          ensemble is chosen by a random member. ``copy_last`` predicts the codes of the current
+          frame.
     """
 
     def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
@@ -156,7 +174,7 @@ def code_report(
         return torch.cat([c[:-1] for c in codes]), torch.cat([c[1:] for c in codes])
 
     counted, evaluated = pairs(train), pairs(held_out)
-    count = memory.config.codebook_size
+    count = memory.codebook_size
     nats = {
         name: -float(model.log_likelihood(*evaluated).sum(-1).mean())
         for name, model in (
@@ -170,7 +188,8 @@ def code_report(
         latents = episode.mean.float().to(memory.device)[None]
         predicted, _ = memory(latents[:, :-1], episode.actions.to(memory.device)[None])
         total -= float(memory.log_likelihood(predicted, latents[:, 1:]).sum())
-        guess = memory.sample_codes(predicted.places[0], temperature=_GREEDY, generator=generator)
+        drawn = memory.sample(_first(predicted), temperature=_GREEDY, generator=generator)
+        guess = memory.codes_of(drawn.latent)
         right += int((guess == memory.codes_of(latents[0, 1:])).sum())
     before, after = evaluated
     return {
@@ -180,6 +199,14 @@ def code_report(
             "copy_last": float((before == after).double().mean()),
         },
     }
+
+
+def _first(prediction: Any) -> Any:
+    """Selects the first sequence of a batch, given predictions with leading axes ``(B, T)``."""
+    if isinstance(prediction, Tensor):
+        return prediction[0]
+    parts = [_first(part) for part in prediction]
+    return type(prediction)(*parts) if hasattr(prediction, "_fields") else tuple(parts)
 
 
 def explained_variance(prediction: Tensor, target: Tensor) -> float | None:

@@ -17,6 +17,7 @@ from wmrl.data.store import RolloutStore
 from wmrl.memory.base import MEMORIES
 from wmrl.memory.code_memory import CodeMemory
 from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
+from wmrl.memory.discrete import DiscreteMemory
 from wmrl.memory.evaluation import (
     code_report,
     memory_warnings,
@@ -291,7 +292,7 @@ def _evaluate(
         device=memory.device,
     )
     metrics = prediction_report(memory, data)
-    if isinstance(memory, CodeMemory):
+    if isinstance(memory, DiscreteMemory):
         metrics |= code_report(memory, train, latents)
     return {
         **metrics,

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from wmrl.data.split import split_episodes
 from wmrl.data.store import RolloutStore
-from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
+from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig, Decoding
 from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
+from wmrl.memory.ensemble import CodeMemoryEnsemble, MemoryEnsemble
 from wmrl.memory.evaluation import (
     code_report,
     explained_variance,
@@ -77,6 +78,39 @@ def test_predictions_are_judged_on_real_steps_only() -> None:
     p = torch.sigmoid(predicted.termination[0])
     log_loss = -(torch.log(1 - p[:-1]).sum() + torch.log(p[-1])) / 5
     assert report["termination_log_loss"] == pytest.approx(log_loss.item(), rel=1e-4)
+
+
+def _assert_close(got: dict[str, Any], expected: dict[str, Any]) -> None:
+    known = {name: value for name, value in expected.items() if value is not None}
+    assert {name: value for name, value in got.items() if value is not None} == pytest.approx(
+        known, rel=1e-4
+    )
+    assert got.keys() == expected.keys()
+
+
+def test_an_ensemble_of_equal_members_is_judged_as_its_members() -> None:
+    member = MDNRNN(MDNRNNConfig(latent_dim=6, hidden_dim=8, num_mixtures=2))
+    data = LatentDataset([_episode(5)], length=9, batch_size=2, seed=0)
+    alone = prediction_report(member, data, num_batches=2)
+    together = prediction_report(MemoryEnsemble.of([member, member]), data, num_batches=2)
+    _assert_close(together, alone)
+
+
+def test_an_ensemble_with_discrete_latents_is_compared_to_the_same_baselines() -> None:
+    member = _code_memory("parallel")
+    episodes = _code_episodes(member)
+    ensemble = CodeMemoryEnsemble.of([member, member])
+    data = LatentDataset(episodes, length=5, batch_size=2, seed=0)
+    alone = prediction_report(member, data, num_batches=2)
+    together = prediction_report(ensemble, data, num_batches=2)
+    _assert_close(together, alone)
+    with pytest.raises(ValueError, match=r"metrics: expected .* and code_report .* latents, got"):
+        memory_warnings(together)
+    codes = code_report(ensemble, episodes, episodes)
+    for name, values in code_report(member, episodes, episodes).items():
+        _assert_close(codes[name], values)
+    (warning,) = memory_warnings(together | codes)
+    assert "nats per frame" in warning
 
 
 @pytest.mark.parametrize(
@@ -185,12 +219,14 @@ def test_episodes_too_short_to_dream_give_an_empty_table(make_rollouts: MakeRoll
     assert open_loop_report(memory, vision, episodes, load_latents(episodes, vision)) == {}
 
 
-@pytest.mark.parametrize("decoding", ["parallel", "sequential"])
-@torch.no_grad()
-def test_codes_are_judged_whole_episodes_long(decoding: Any) -> None:
+def _code_memory(decoding: Decoding) -> CodeMemory:
     sizes: dict[str, Any] = {"codebook_size": 5, "code_dim": 2, "hidden_dim": 8, "token_dim": 8}
     memory = CodeMemory(CodeMemoryConfig(grid=(1, 2), decoding=decoding, **sizes)).eval()
     memory.set_codebook(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)))
+    return memory
+
+
+def _code_episodes(memory: CodeMemory) -> list[LatentEpisode]:
     generator = torch.Generator().manual_seed(1)
     episodes = []
     for length in (4, 7):
@@ -204,6 +240,14 @@ def test_codes_are_judged_whole_episodes_long(decoding: Any) -> None:
                 False,
             )
         )
+    return episodes
+
+
+@pytest.mark.parametrize("decoding", ["parallel", "sequential"])
+@torch.no_grad()
+def test_codes_are_judged_whole_episodes_long(decoding: Any) -> None:
+    memory = _code_memory(decoding)
+    episodes = _code_episodes(memory)
     report = code_report(memory, episodes, episodes)
     every = torch.cartesian_prod(torch.arange(5), torch.arange(5))
     nats, right, kept = 0.0, 0, 0
