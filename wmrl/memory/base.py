@@ -239,9 +239,9 @@ class Memory(SavedModule, Generic[P]):
         expected = self.config.vision_digest
         if digest != expected:
             raise ArtifactError(
-                f"memory: trained on the vision model with digest {str(expected)[:12]}…, got the "
-                f"vision model with digest {str(digest)[:12]}…; use the vision model that the "
-                "memory was trained on, or train a memory on the given one"
+                f"memory: trained on {_vision_model(expected)}, got {_vision_model(digest)}; use "
+                "the vision model that the memory was trained on, or train a memory on the given "
+                "one"
             )
 
     @classmethod
@@ -319,7 +319,14 @@ def matching_memory(vision_digest: str | None) -> str:
         if config.get("vision_digest") == vision_digest:
             return name
     raise ArtifactError(
-        f"memory: no shipped memory was trained on the vision model with digest "
-        f"{str(vision_digest)[:12]}…; pass the name or path of a memory that was trained on "
-        "this model, or None to use the real game without a memory"
+        f"memory: no shipped memory was trained on {_vision_model(vision_digest)}; pass the name "
+        "or path of a memory that was trained on this model, or None to use the real game without "
+        "a memory"
     )
+
+
+def _vision_model(digest: str | None) -> str:
+    """Describes the vision model with a given digest in error messages."""
+    if digest is None:
+        return "a vision model without a digest, which was never saved"
+    return f"the vision model with digest {digest[:12]}…"

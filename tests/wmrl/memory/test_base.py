@@ -138,6 +138,8 @@ def test_only_its_own_vision(memory: Memory[Any]) -> None:
     memory.check_vision("5" * 64)
     with pytest.raises(ArtifactError, match="on the vision model with digest 555555555555…, got"):
         memory.check_vision("6" * 64)
+    with pytest.raises(ArtifactError, match="got a vision model without a digest, which was never"):
+        memory.check_vision(None)
 
 
 def test_starts_of_another_shape(memory: Memory[Any]) -> None:
@@ -155,3 +157,5 @@ def test_the_shipped_memory_of_a_vision_is_found() -> None:
     assert matching_memory(load_artifact("car-racing-vae").digest) == "car-racing-mdnrnn"
     with pytest.raises(ArtifactError, match=r"no shipped memory was trained on .* digest 555"):
         matching_memory("5" * 64)
+    with pytest.raises(ArtifactError, match="was trained on a vision model without a digest, whi"):
+        matching_memory(None)
