@@ -28,8 +28,8 @@
 
 if __name__ != "wmrl.agents":  # pragma: no cover
     raise ImportError(
-        "agents: expected the import of the package 'wmrl.agents', got the import of the folder "
-        "'agents', which holds the package's source; install wmrl, then import wmrl.agents"
+        "agents: expected an import as 'wmrl.agents', got an import of the source folder 'agents' "
+        "itself; install wmrl, then import wmrl.agents"
     )
 
 from typing import TYPE_CHECKING

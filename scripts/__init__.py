@@ -2,6 +2,6 @@
 
 if __name__ != "wmrl.scripts":  # pragma: no cover
     raise ImportError(
-        "scripts: expected to be imported as 'wmrl.scripts', got an import of its source folder "
-        "'scripts'; install wmrl, then import wmrl.scripts"
+        "scripts: expected an import as 'wmrl.scripts', got an import of the source folder "
+        "'scripts' itself; install wmrl, then import wmrl.scripts"
     )

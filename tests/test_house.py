@@ -100,7 +100,10 @@ def test_doors_are_quick(tmp_path: Path) -> None:
 def test_bare_folders_refuse_to_be_imported(name: str) -> None:
     result = run_python(f"import {name}", ROOT)
     assert result.returncode != 0
-    assert f"install wmrl, then import wmrl.{name}" in result.stderr
+    assert (
+        f"ImportError: {name}: expected an import as 'wmrl.{name}', got an import of the source "
+        f"folder '{name}' itself; install wmrl, then import wmrl.{name}\n"
+    ) in result.stderr
 
 
 def test_import_registers_without_torch(tmp_path: Path) -> None:
