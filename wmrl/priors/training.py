@@ -113,7 +113,12 @@ def nats_per_image(
 
     Returns:
         Negative log-likelihoods ``(N,)`` in nats, in CPU memory.
+
+    Raises:
+        ValueError: there are no images.
     """
+    if len(codes) == 0:
+        raise ValueError("codes: expected at least one image, got none; give images to evaluate")
     device = prior.device
     parts = []
     for start in range(0, len(codes), batch_size):

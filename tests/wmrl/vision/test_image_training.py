@@ -200,6 +200,8 @@ def test_codes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         train_prior(codes + 1, tmp_path, config=PRIOR, labels=labels)
     with pytest.raises(ValueError, match="labels: expected one of 2 classes for each of 64 images"):
         train_prior(codes, tmp_path, config=PRIOR)
+    with pytest.raises(ValueError, match="codes: expected at least one image, got none"):
+        nats_per_image(CodePrior(PRIOR), codes[:0], labels[:0])
     with pytest.raises(ValueError, match="codes: expected at least 64 images"):
         train_prior(codes[:10], tmp_path, config=PRIOR, labels=labels[:10])
     assert not any(tmp_path.iterdir())
