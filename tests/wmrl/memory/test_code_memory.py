@@ -120,7 +120,8 @@ def test_sequential_codes_depend_on_those_before_them() -> None:
 
 
 def test_the_loss_is_made_of_its_parts() -> None:
-    memory = make(dropout=0.0, reward_weight=3.0, termination_weight=0.5, loss_share=1.0)
+    weights = {"reward_weight": 3.0, "termination_weight": 0.5, "reward_scale": 0.1}
+    memory = make(dropout=0.0, loss_share=1.0, **weights)
     sequences = batch(memory)
     loss, parts = memory.loss(sequences, torch.Generator())
     with torch.no_grad():
@@ -206,6 +207,7 @@ def test_it_learns_a_known_process(sequence_model: str, decoding: str) -> None:
         hidden_dim=32,
         dropout=0.0,
         token_dim=16,
+        reward_scale=0.1,
         loss_share=1.0,  # these batches are small
     )
     optimizer = torch.optim.Adam(memory.parameters(), 5e-3)

@@ -192,7 +192,13 @@ def _batch(steps: int = 5, masked: int = 0) -> SequenceBatch:
 
 def test_the_loss_is_made_of_its_formulas() -> None:
     config = MDNRNNConfig(
-        latent_dim=4, hidden_dim=12, num_mixtures=3, dropout=0.0, reward_weight=2, positive_weight=3
+        latent_dim=4,
+        hidden_dim=12,
+        num_mixtures=3,
+        dropout=0.0,
+        reward_scale=0.1,
+        reward_weight=2,
+        positive_weight=3,
     )
     memory, batch = MDNRNN(config), _batch()
     loss, parts = memory.loss(batch, torch.Generator())
