@@ -148,7 +148,6 @@ class Collector:
 
     def _frame(self, slot: int) -> np.ndarray:
         """Returns the single frame to record; of a stack of frames, a copy of the newest."""
+        seen: np.ndarray = self._frames[slot]
         count = self._env.task.frame_stack
-        if count == 1:
-            return self._frames[slot]
-        return newest_frames(self._frames[slot], count).copy()  # a view would keep the stack
+        return seen if count == 1 else newest_frames(seen, count).copy()  # a view keeps the stack

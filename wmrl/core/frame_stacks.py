@@ -78,7 +78,8 @@ def stack_frames(
                [2, 3, 4]], dtype=uint8)
     """
     if frame_stack == 1:
-        return frames[newest]
+        single: np.ndarray = frames[newest]
+        return single
     height, width, channels = frames.shape[1:]
     stacks = np.empty((len(newest), height, width, frame_stack, channels), frames.dtype)
     for position in range(frame_stack):
@@ -99,4 +100,5 @@ def newest_frames(stacks: Frames, frame_stack: int) -> Frames:
     """
     if frame_stack == 1:
         return stacks
-    return stacks[..., -(stacks.shape[-1] // frame_stack) :]
+    newest: Frames = stacks[..., -(stacks.shape[-1] // frame_stack) :]
+    return newest

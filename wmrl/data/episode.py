@@ -144,8 +144,7 @@ class StoreMetadata:
         start_window: number of agent steps. Dreams should start only in states that follow a
             positive reward within this number of steps; 0 for no such condition.
         frame_stack: number of successive frames that a vision model encodes together. The store
-            holds single frames; :meth:`RolloutStore.stacks
-            <wmrl.data.store.RolloutStore.stacks>` stacks them.
+            holds single frames in any case; its method ``stacks`` stacks them.
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:

@@ -129,15 +129,17 @@ class FrameSampler:
         lengths = [s.stop - s.start + past for s, past in zip(chosen, pasts, strict=True)]
         shape = self._episodes[0].store.metadata.frame_shape
         frames = np.empty((sum(lengths), *shape), np.uint8)
-        newest, first, filled = [], [], 0
+        newest: list[np.ndarray] = []
+        firsts: list[np.ndarray] = []
+        filled = 0
         for stretch, past, length in zip(chosen, pasts, lengths, strict=True):
             store, summary = self._episodes[stretch.episode]
             after = filled + length
             frames[filled:after] = store.frames(summary.index, stretch.start - past, stretch.stop)
             newest.append(np.arange(filled + past, after))
-            first.append(np.full(length - past, filled))
+            firsts.append(np.full(length - past, filled))
             filled = after
-        return _Buffer(frames, np.concatenate(newest), np.concatenate(first))
+        return _Buffer(frames, np.concatenate(newest), np.concatenate(firsts))
 
     def _order(self, epoch: int) -> np.ndarray:
         return numpy_generator(self._seed, "stretch order", epoch).permutation(len(self._stretches))
