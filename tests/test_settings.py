@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = (
     "agents.controller:ControllerConfig",
     "agents.pipeline.plan:TrainingPlan",
+    "agents.pipeline.presets:TaskPreset",
     "agents.policy_search.cma_es:CMAESConfig",
     "agents.policy_search.fitness:DreamFitnessConfig",
     "agents.policy_search.fitness:RealFitnessConfig",

@@ -196,5 +196,5 @@ def test_what_cannot_be_named_is_a_clear_error(make_tiny: Any, tmp_path: Path) -
     new.save(tmp_path / "vision")
     assert json.loads(env.spec.to_json())["kwargs"]["vision"] == str(tmp_path / "vision")
     VAE(VAEConfig(base_channels=2, latent_dim=8)).save(tmp_path / "vision")
-    with pytest.raises(ValueError, match=r"spec: vision: .* got another model that was saved"):
+    with pytest.raises(ValueError, match=r"spec: vision: .* got another model, which was saved"):
         env.spec.to_json()

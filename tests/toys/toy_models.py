@@ -167,7 +167,7 @@ class GRUMemory(TrainableMemory[GRUPrediction]):
 
     def _predict(self, hidden: Tensor) -> GRUPrediction:
         mean, ends = self.heads(hidden).split((self.config.latent_dim, 2), -1)
-        return GRUPrediction(mean, ends[..., 0] / self.config.reward_scale, ends[..., 1])
+        return GRUPrediction(mean, ends[..., 0] / self.config.reward_factor, ends[..., 1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,6 +195,7 @@ def _fit(
     if not stores:
         raise ValueError("stores: expected at least one rollout store, got none")
     vision.check_store(stores[0])
+    cls = trainable_class(config)
     metadata = stores[0].metadata
     origin: dict[str, Any] = {
         "action_dim": metadata.action_space.dim,
@@ -205,7 +206,7 @@ def _fit(
     }
     if config.reward_scale is None:
         origin["reward_scale"] = _reward_scale(stores, init)
-    fitted: TrainableMemoryConfig = trainable_class(config).fit_config(config, vision)
+    fitted: TrainableMemoryConfig = cls.fit_config(config, vision)
     return replace(fitted, **origin)
 
 

@@ -69,7 +69,7 @@ def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
             "noise_floor: expected 0 for a memory with discrete latents, got 0.2",
         ),
         ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
-        ({"ppo_reward_scale": 0.0}, "ppo_reward_scale: expected more than 0, got 0.0"),
+        ({"ppo_reward_scale": 0.0}, "ppo_reward_scale: expected above 0, got 0.0"),
         ({"real_frames": 0}, "real_frames: expected at least 1, got 0"),
         ({"real_frames": 849_999}, "real_frames: expected at least the 850000 base frames that 4"),
     ],
@@ -102,7 +102,7 @@ def test_amounts_are_agent_steps_of_the_task() -> None:
         skip: TrainingPlan.for_minutes(60, task=replace(CAR_RACING, name="x", frame_skip=skip))
         for skip in (1, 4)
     }
-    assert plans[4] == TrainingPlan.for_minutes(60)
+    assert plans[4] == TrainingPlan.for_minutes(60, task=replace(CAR_RACING, name="y"))
     assert (plans[4].first_frames, plans[4].round_frames) == (250_000, 200_000)
     assert (plans[1].first_frames, plans[1].round_frames) == (62_500, 50_000)
     assert plans[1].real == plans[4].real

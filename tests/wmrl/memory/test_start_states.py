@@ -83,7 +83,7 @@ def test_too_long_a_burn_in_is_half_the_longest_episode() -> None:
     [
         ({"max_states": 0}, "max_states: expected at least 1, got 0"),
         ({"burn_in": -1}, "burn_in: expected at least 0"),
-        ({"window": 0}, "window: expected at least 1"),
+        ({"window": -1}, "window: expected at least 0"),
         ({"warmup_frames": -1}, "warmup_frames: expected at least 0"),
     ],
 )

@@ -87,8 +87,8 @@ def test_the_stores_task_says_where_dreams_start(
 def test_the_window_of_start_states_is_the_stores(
     make_rollouts: MakeRollouts, vision: VAE, tmp_path: Path
 ) -> None:
-    store = make_rollouts((24, 24), start_window=2)
-    training = replace(_SHORT, start_states=StartStatesConfig(burn_in=3, max_states=100))
+    store = make_rollouts(start_window=2)
+    training = replace(_SHORT, start_states=StartStatesConfig(burn_in=3, max_states=200))
     _train(store, tmp_path / "store", vision, training=training)
     report = json.loads((tmp_path / "store/report.json").read_text())
     assert report["start_states"]["rule"] == "scored"
