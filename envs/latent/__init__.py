@@ -3,7 +3,7 @@
 - :mod:`~wmrl.envs.latent.env`: the single environment (``LatentEnv``).
 - :mod:`~wmrl.envs.latent.wrapper`: the wrapper for an environment that exists already
   (``LatentObservation``).
-- :mod:`~wmrl.envs.latent.game`: one game whose frames a world model encodes, the common part of
+- :mod:`~wmrl.envs.latent.game`: one game whose frames a world model encodes, and the common part of
   ``LatentEnv`` and ``LatentObservation``.
 - :mod:`~wmrl.envs.latent.vector`: the vector environment (``LatentVectorEnv``).
 - :mod:`~wmrl.envs.latent.tracker`: latents and memory states of N running games

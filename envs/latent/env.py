@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
 from gymnasium.utils import EzPickle
 
 from wmrl.core.validation import check_seed
-from wmrl.dream import DreamState
 from wmrl.envs.frames.env import FrameEnv
-from wmrl.envs.latent.game import LatentGame
+from wmrl.envs.latent.game import LatentGame, PlaysLatentGame
 from wmrl.envs.observations import ObservationName
 from wmrl.envs.rendering.window import check_render_mode
 from wmrl.envs.specs import SpecNamesModels
@@ -21,7 +19,7 @@ from wmrl.memory.base import Memory
 from wmrl.vision.base import Vision
 
 
-class LatentEnv(SpecNamesModels, gym.Env[Any, Any], EzPickle):
+class LatentEnv(SpecNamesModels, PlaysLatentGame, gym.Env[Any, Any], EzPickle):
     """Latent environment: a real game, observed through a vision model and a memory model.
 
     ## Description
@@ -118,29 +116,17 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, Any], EzPickle):
             device=device,
             render_mode=render_mode,
         )
-        self.world_model = WorldModel.open(
-            task, vision, memory, frame_skip=frame_skip, device=device
-        )
+        world_model = WorldModel.open(task, vision, memory, frame_skip=frame_skip, device=device)
         game = FrameEnv(
-            self.world_model.task,
+            world_model.task,
             base=base,
-            frame_skip=self.world_model.frame_skip,
+            frame_skip=world_model.frame_skip,
             render_mode=render_mode,
         )
-        self._game = LatentGame(game, self.world_model, observation)
+        self._game = LatentGame(game, world_model, observation)
         self.observation_space = self._game.observation_space
         self.action_space = self._game.action_space
         self.metadata = {**self.metadata, "render_fps": self._game.fps}
-
-    @property
-    def frame(self) -> np.ndarray:
-        """Latest frame of the game, ``(H, W, C) uint8``."""
-        return self._game.frame
-
-    @property
-    def state(self) -> DreamState:
-        """Latest latent and memory state, as a batch of one; a dream can continue from it."""
-        return self._game.state
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -149,10 +135,6 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, Any], EzPickle):
         seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
         return self._game.reset(seed=seed, options=options)
-
-    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Advances the game by one agent step."""
-        return self._game.step(action)
 
     def render(self) -> Any:
         """Renders the base environment."""

@@ -15,9 +15,6 @@ from wmrl.envs.world_model import WorldModel
 class LatentGame:
     """Game whose frames a world model encodes.
 
-    This class is the common part of :class:`~wmrl.envs.latent.env.LatentEnv` and
-    :class:`~wmrl.envs.latent.wrapper.LatentObservation`.
-
     Args:
         game: environment of the game; its task must be the task of ``world_model``.
         world_model: vision model and memory model.
@@ -81,3 +78,33 @@ class LatentGame:
 
     def _observe(self) -> Any:
         return self._format.format(self._tracker.observe(self._seen[None]))
+
+
+class PlaysLatentGame:
+    """Base class of environments whose steps are those of a :class:`LatentGame`.
+
+    It is the common part of :class:`~wmrl.envs.latent.env.LatentEnv` and
+    :class:`~wmrl.envs.latent.wrapper.LatentObservation`. The constructor of a subclass creates the
+    game, as ``_game``.
+    """
+
+    _game: LatentGame
+
+    @property
+    def world_model(self) -> WorldModel:
+        """World model through which the game is observed."""
+        return self._game.world_model
+
+    @property
+    def frame(self) -> np.ndarray:
+        """Latest frame of the game, ``(H, W, C) uint8``."""
+        return self._game.frame
+
+    @property
+    def state(self) -> DreamState:
+        """Latest latent and memory state, as a batch of one; a dream can continue from it."""
+        return self._game.state
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Advances the game by one agent step."""
+        return self._game.step(action)

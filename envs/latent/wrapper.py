@@ -3,21 +3,19 @@
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import RecordConstructorArgs
 
 from wmrl.core.action_spec import ActionSpec
 from wmrl.core.validation import check_int
-from wmrl.dream import DreamState
 from wmrl.envs.frames.env import FrameEnv
-from wmrl.envs.latent.game import LatentGame
+from wmrl.envs.latent.game import LatentGame, PlaysLatentGame
 from wmrl.envs.observations import ObservationName
 from wmrl.envs.specs import NamingSpec
 from wmrl.envs.world_model import WorldModel
 
 
-class LatentObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class LatentObservation(PlaysLatentGame, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Wrapper that observes an environment through a world model, as a latent environment does.
 
     :class:`~wmrl.envs.latent.env.LatentEnv` creates its game itself; this wrapper takes a game that
@@ -92,27 +90,8 @@ class LatentObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         spec = super().spec
         return None if spec is None else NamingSpec.of(spec)
 
-    @property
-    def world_model(self) -> WorldModel:
-        """World model through which the game is observed."""
-        return self._game.world_model
-
-    @property
-    def frame(self) -> np.ndarray:
-        """Latest frame of the game, ``(H, W, C) uint8``."""
-        return self._game.frame
-
-    @property
-    def state(self) -> DreamState:
-        """Latest latent and memory state, as a batch of one; a dream can continue from it."""
-        return self._game.state
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Starts an episode."""
         return self._game.reset(seed=seed, options=options)
-
-    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Advances the game by one agent step."""
-        return self._game.step(action)
