@@ -163,7 +163,7 @@ class WorldModel:
         """Space of one observation.
 
         Without a memory, an observation is the latent, ``(Z,) float32``. With a memory, an
-        observation is the latent followed by the hidden state, ``(Z + H,) float32``.
+        observation is the latent followed by the memory's H features, ``(Z + H,) float32``.
         """
         size = self.vision.latent_dim + (self.memory.feature_dim if self.memory else 0)
         return spaces.Box(-BOUND, BOUND, (size,), np.float32)

@@ -34,8 +34,9 @@ class DreamEnv(SingleEnv[Any], EzPickle):
     this space.
 
     ## Observation Space
-    ``Box(Z + H,)`` float32: the latent z and the memory's hidden state h. The argument
-    ``observation`` selects another format.
+    ``Box(Z + H,)`` float32: the latent z and the memory's hidden state h. With an MDN-RNN whose
+    configuration has ``features="cell_and_hidden"``, ``Box(Z + 2H,)`` float32: z, the cell state c,
+    and h. The argument ``observation`` selects another format.
 
     ## Rewards
     The memory's prediction of the task's reward for one agent step.

@@ -36,8 +36,10 @@ class LatentEnv(SpecNamesModels, PlaysLatentGame, gym.Env[Any, Any], EzPickle):
 
     ## Observation Space
     ``Box(Z + H,)`` float32: the latent z_t and the hidden state h_t, where h_t depends on all
-    latents and actions before t. Without a memory, ``Box(Z,)`` float32: only z_t. The argument
-    ``observation`` selects another format.
+    latents and actions before t. With an MDN-RNN whose configuration has
+    ``features="cell_and_hidden"``, ``Box(Z + 2H,)`` float32: z_t, the cell state c_t, and h_t.
+    Without a memory, ``Box(Z,)`` float32: only z_t. The argument ``observation`` selects another
+    format.
 
     ## Rewards
     The sum of the base environment's rewards over the frames of an agent step.

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
 
+from wmrl.envs.dream.env import DreamEnv
+from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import load_memory
+from wmrl.memory.ensemble import MemoryEnsemble
+from wmrl.memory.mdn_rnn import MDNRNN
 from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import load_vision
 
@@ -38,6 +43,37 @@ def test_spaces_are_finite_and_sized_by_vision_and_memory(tiny):
     assert alone.observation_space.shape == (8,)
     assert np.isfinite(with_memory.observation_space.high).all()
     assert with_memory.action_space == spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+@pytest.mark.parametrize("num_members", [1, 2])
+def test_a_memory_may_show_its_cell_state(make_tiny, num_members):
+    """The real game and the dream observe [z, c, h], and the dream goes on from the game."""
+    tiny = make_tiny()
+    hidden = load_memory(tiny.memory, device="cpu")
+    memory = MDNRNN(replace(hidden.config, features="cell_and_hidden"))
+    memory.set_start_states(hidden.start_mean, hidden.start_std, hidden.start_actions)
+    memory.load_state_dict(hidden.state_dict())
+    if num_members > 1:
+        memory = MemoryEnsemble.of([memory] * num_members)
+    kwargs = {"vision": tiny.vision, "device": "cpu", "render_mode": "rgb_array"}
+    latent, dream = LatentEnv(memory=memory, **kwargs), DreamEnv(memory=memory, **kwargs)
+    for env in (latent, dream):
+        assert env.observation_space == env.world_model.observation_space
+        assert env.observation_space.shape == (8 + 2 * 16,)
+        check_env(env, skip_render_check=True)
+    latent.reset(seed=0)
+    for _ in range(3):
+        observation, *_ = latent.step(np.array([0.3, 0.5], np.float32))
+    z, (h, c) = latent.state.latent, latent.state.memory[:2]
+    np.testing.assert_array_equal(observation, torch.cat((z, c, h), 1)[0])
+    assert c.any()
+    again, _ = dream.reset(options={"state": latent.state})
+    np.testing.assert_array_equal(again, observation)
+    alone = LatentEnv(memory=hidden, **kwargs)
+    alone.reset(seed=0)
+    for _ in range(3):
+        other, *_ = alone.step(np.array([0.3, 0.5], np.float32))
+    np.testing.assert_array_equal(other, np.delete(observation, np.s_[8:24]))
 
 
 def test_frame_skip_is_the_memorys_then_the_tasks_unless_given(tiny):

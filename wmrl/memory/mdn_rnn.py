@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from wmrl.nn.sampling import dropout as drop
 # From this batch size on, oneDNN's LSTM layer is faster on a CPU than two matrix products.
 _LARGE_BATCH = 32
 
+LSTMFeatures = Literal["hidden", "cell_and_hidden"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class MDNRNNConfig(TrainableMemoryConfig):
@@ -32,12 +34,17 @@ class MDNRNNConfig(TrainableMemoryConfig):
         hidden_dim: H, the width of the LSTM.
         num_mixtures: K, the number of Gaussians for each latent dimension.
         min_std: lower bound on the σ of each Gaussian, which keeps the likelihood bounded.
+        features: features for a controller: ``"hidden"`` for the LSTM's hidden state h, or
+            ``"cell_and_hidden"`` for its cell state c followed by h. In World Models, controllers
+            observe [z, h] in CarRacing and [z, c, h] in Take Cover. The features do not affect
+            training.
     """
 
     latent_dim: int = 32
     hidden_dim: int = 256
     num_mixtures: int = 5
     min_std: float = 0.05
+    features: LSTMFeatures = "hidden"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,8 +83,10 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
     An LSTM predicts the reward, the termination, and one mixture of Gaussians per latent dimension
     (Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122, appendix A.2). As in the paper, each
     latent dimension has its own mixture weights. The features for a controller are the LSTM's
-    output h *before* the current step: at time t, the controller observes [z_t, h_t], where h_t
-    depends only on the latents and actions before t.
+    hidden state h *before* the current step: at time t, the controller observes [z_t, h_t], where
+    h_t depends only on the latents and actions before t. With ``config.features`` of
+    ``"cell_and_hidden"``, the controller observes [z_t, c_t, h_t], where c_t is the LSTM's cell
+    state.
 
     As in the paper, the LSTM has one bias, while PyTorch's LSTM has two. The bias consists of the
     weights of an additional input that is always 1.
@@ -116,8 +125,8 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
 
     @property
     def feature_dim(self) -> int:
-        """H, the number of features that the memory provides for a controller."""
-        return self.config.hidden_dim
+        """Number of features that the memory provides for a controller: H, or 2H with the cell."""
+        return self.config.hidden_dim * (2 if self.config.features == "cell_and_hidden" else 1)
 
     def initial_state(self, batch_size: int) -> MemoryState:
         """Returns the LSTM's initial state ``(h, c)``, two tensors of zeros ``(B, H) float32``."""
@@ -125,8 +134,9 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         return h, torch.zeros_like(h)
 
     def features(self, state: MemoryState) -> Tensor:
-        """Returns the LSTM's output h, ``(B, H) float32``."""
-        return state[0]
+        """Returns the LSTM's hidden state, ``(B, H) float32``, or [c, h], ``(B, 2H) float32``."""
+        h, c = state
+        return torch.cat((c, h), 1) if self.config.features == "cell_and_hidden" else h
 
     def forward(
         self,

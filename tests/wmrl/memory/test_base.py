@@ -1,7 +1,7 @@
 """Tests that every memory has to pass; add yours to MEMORIES."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from wmrl.storage.artifact import ArtifactError, load_artifact, save_artifact
 SIZES = MDNRNNConfig(latent_dim=4, hidden_dim=6, num_mixtures=2, vision_digest="5" * 64)
 MEMORIES: dict[str, Callable[[], Memory[Any]]] = {
     "MDNRNN": lambda: MDNRNN(SIZES),
+    "MDNRNN, cell and hidden": lambda: MDNRNN(replace(SIZES, features="cell_and_hidden")),
     "MemoryEnsemble": lambda: MemoryEnsemble(MemoryEnsembleConfig(member=asdict(SIZES))),
     "CodeMemory, LSTM": lambda: _discrete(sequence_model="lstm"),
     "CodeMemory, Transformer": lambda: _discrete(sequence_model="transformer"),

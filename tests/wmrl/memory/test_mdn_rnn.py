@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -6,10 +7,11 @@ import pytest
 import torch
 
 from wmrl.memory.base import load_memory
+from wmrl.memory.ensemble import MemoryEnsemble
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig, MixturePrediction
 from wmrl.memory.sequences import SequenceBatch
 from wmrl.nn.losses import mixture_log_likelihood
-from wmrl.storage.artifact import ArtifactError
+from wmrl.storage.artifact import ArtifactError, load_artifact
 
 _SMALL = MDNRNNConfig(latent_dim=4, action_dim=2, hidden_dim=12, num_mixtures=3)
 
@@ -59,6 +61,34 @@ def test_the_cell_is_the_textbook_one(memory: MDNRNN) -> None:
     h_next = torch.sigmoid(o) * torch.tanh(c_next)
     _, state = memory.step(latents[:, 0], actions[:, 0], (h, c))
     torch.testing.assert_close(state, (h_next, c_next))
+
+
+@torch.inference_mode()
+def test_features_may_be_the_cell_and_the_hidden_state(memory: MDNRNN) -> None:
+    both = MDNRNN(replace(_SMALL, features="cell_and_hidden"))
+    both.load_state_dict(memory.state_dict())
+    assert (both.feature_dim, memory.feature_dim) == (24, 12)
+    latents, actions = _sequences(3, 7)
+    lstm = torch.nn.LSTM(7, 12, bias=False, batch_first=True)
+    lstm.load_state_dict(memory.lstm.state_dict())
+    _, (h, c) = lstm(torch.cat((latents, actions, torch.ones(3, 7, 1)), 2))
+    predicted, state = both(latents, actions)
+    assert torch.equal(both.features(state), torch.cat((c[0], h[0]), 1))
+    expected, same = memory(latents, actions)
+    assert torch.equal(memory.features(same), h[0])
+    _assert_same(predicted, expected)
+    assert not both.features(both.initial_state(2)).any()
+    ensemble = MemoryEnsemble.of([both, both])
+    _, states = ensemble(latents, actions)
+    assert ensemble.feature_dim == 24
+    assert torch.equal(ensemble.features(states), both.features(state))
+
+
+def test_configurations_of_earlier_versions_have_the_hidden_state_as_features() -> None:
+    assert "features" not in load_artifact("car-racing-mdnrnn").config["member"]
+    memory = load_memory("car-racing-mdnrnn", device="cpu")
+    assert memory.config.member_config.features == "hidden"
+    assert memory.feature_dim == 256
 
 
 # Batches of 40 and 150 take another path on a CPU than small ones.
@@ -288,6 +318,7 @@ def test_wrong_shapes_are_named(memory: MDNRNN) -> None:
         ({"num_mixtures": 0}, "num_mixtures: expected at least 1"),
         ({"dropout": 1.0}, "dropout: expected below 1, got 1.0"),
         ({"min_std": 0.0}, "min_std: expected above 0"),
+        ({"features": "cell"}, "features: expected one of 'hidden', 'cell_and_hidden', got 'cell'"),
         ({"reward_scale": -1.0}, "reward_scale: expected above 0"),
         ({"reward_weight": -1.0}, "reward_weight: expected at least 0"),
     ],
