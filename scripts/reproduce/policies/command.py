@@ -217,6 +217,7 @@ def write_table(
     """
     import numpy as np
 
+    from wmrl.scripts.reproduce.dream_trial import trial_cells
     from wmrl.scripts.reproduce.policies.experiment import METHODS
 
     seeds = len({row["seed"] for row in rows})
@@ -238,16 +239,11 @@ def write_table(
         own = [row for row in rows if row["method"] == method]
         if not own:
             continue
-        dream = [row["dream"] for row in own]
+        mean = np.mean([row["dream"] for row in own])
         # A share of a return of 0 or less is meaningless.
-        share = "–" if not sum(best) > 0 else f"{np.mean(dream) / np.mean(best):.0%}"
-        cells = [
-            mean_and_spread(dream, ".1f"),
-            share,
-            mean_and_spread([row["mean"] for row in own], ".0f"),
-            mean_and_spread([row["seconds"] / 60 for row in own], ".1f"),
-        ]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
+        share = "–" if not sum(best) > 0 else f"{mean / np.mean(best):.0%}"
+        dream, game, minutes = trial_cells(own, dream=".1f")
+        lines.append(f"| {title} | {dream} | {share} | {game} | {minutes} |")
     if not spreads:
         return "\n".join([*lines, ""])
     lines += [

@@ -1,18 +1,14 @@
 """Comparison of training methods in one dream, with the same number of agent steps."""
 
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode
 from scipy.stats import spearmanr
 
-from wmrl.agents.agent import Agent, load_agent
-from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
-from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
+from wmrl.agents.policy_search.cma_es import CMAESConfig
 from wmrl.agents.policy_search.fitness import (
     DreamFitness,
     DreamFitnessConfig,
@@ -20,18 +16,16 @@ from wmrl.agents.policy_search.fitness import (
     RealFitnessConfig,
 )
 from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
-from wmrl.agents.policy_search.variational import VariationalSearch, VariationalSearchConfig
+from wmrl.agents.policy_search.variational import VariationalSearchConfig
 from wmrl.agents.ppo.config import PPOConfig
-from wmrl.agents.ppo.learner import PPOLearner
-from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import check_fields
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_choice, check_float, check_int
-from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.world_model import WorldModel
 from wmrl.scripts.reproduce.cached_result import CachedResult
+from wmrl.scripts.reproduce.dream_trial import DreamTrial, Training
 
 Method = Literal["cma-es", "variational", "variational-raw", "variational-low-rank", "ppo"]
 
@@ -44,9 +38,6 @@ METHODS: dict[Method, str] = {
 }
 """Titles of the training methods in tables, by name. CMA-ES and variational search train linear
 controllers. PPO trains a network with the hidden layers of the default configuration."""
-
-# Scores use other dreams than training and learning curves.
-_DREAM_SEED = EVALUATION_SEEDS.start + 250_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,86 +179,57 @@ def try_policy(
     cached = CachedResult(path / "result.json", key, name="trial")
     if cached.value is not None:
         return cached.value
-    agent, steps, seconds = _train(method, path, world_model, config, seed, ref, progress)
-    fitness = config.fitness
-    dream = evaluate_dream(
-        agent,
-        episodes=config.dream_episodes,
-        agent_steps=fitness.agent_steps,
-        temperature=fitness.temperature,
-        dropout=fitness.dropout,
-        seed=_DREAM_SEED,
+    dreams = config.fitness
+    trial = DreamTrial(
+        path=path,
         world_model=world_model,
+        ref=ref,
+        temperature=dreams.temperature,
+        dropout=dreams.dropout,
+        agent_steps=dreams.agent_steps,
+        seed=integer_seed(seed, "policy", method),
+        provenance={"command": "reproduce policies", "method": method, "seed": seed},
+        progress=progress,
     )
-    score = evaluate(
-        agent, episodes=config.episodes, world_model=world_model, workers=workers, progress=progress
+    training = _train(method, trial, config)
+    dream, game = trial.score(
+        training.agent,
+        dream_episodes=config.dream_episodes,
+        episodes=config.episodes,
+        workers=workers,
     )
     return cached.store(
         {
             "method": method,
             "seed": seed,
-            "steps": steps,
-            "seconds": seconds,
+            "steps": training.steps,
+            "seconds": training.seconds,
             "dream": dream.mean,
-            "mean": score.mean,
-            "std": score.std,
-            "returns": list(score.returns),
-            "base": score.base,
+            "mean": game.mean,
+            "std": game.std,
+            "returns": list(game.returns),
+            "base": game.base,
         }
     )
 
 
-def _train(
-    method: Method,
-    path: Path,
-    world_model: WorldModel,
-    config: PolicyTrialConfig,
-    seed: int,
-    ref: WorldModelRef | None,
-    progress: bool,
-) -> tuple[Agent, int, float]:
-    """Trains an agent and saves it.
-
-    Returns:
-        The agent, the number of agent steps of the training, and its wall time in seconds.
-    """
-    own: dict[str, Any] = {
-        "path": path / "learner",
-        "seed": integer_seed(seed, "policy", method),
-        "world_model": ref,
-    }
-    provenance = {"command": "reproduce policies", "method": method, "seed": seed}
-    learner: CMAES | VariationalSearch | PPOLearner
+def _train(method: Method, trial: DreamTrial, config: PolicyTrialConfig) -> Training:
     if method == "ppo":
-        env = DreamVectorEnv.from_world_model(
-            world_model,
-            config.num_envs,
-            temperature=config.fitness.temperature,
-            dropout=config.fitness.dropout,
-            max_episode_steps=config.fitness.agent_steps,
-            autoreset_mode=AutoresetMode.SAME_STEP,
-        )
-        with closing(env), PPOLearner(env, replace(config.ppo, steps=config.steps), **own) as ppo:
-            ppo.learn(progress=progress).save(path / "agent", provenance=provenance)
-            return load_agent(path / "agent"), ppo.steps, ppo.seconds
-    fitness = DreamFitness(world_model, config.fitness)
+        return trial.train_by_ppo(replace(config.ppo, steps=config.steps), num_envs=config.num_envs)
+    fitness = DreamFitness(trial.world_model, config.fitness)
     size: dict[str, Any] = {
         "generations": config.generations,
         "population_size": config.population_size,
     }
     if method == "cma-es":
-        learner = CMAES(fitness, replace(config.cma_es, **size), **own)
-    else:
-        changes: dict[str, dict[str, Any]] = {
-            "variational": {},
-            "variational-raw": {"returns": "raw", "alpha": config.raw_alpha},
-            "variational-low-rank": {"rank": config.rank},
-        }
-        posterior = replace(config.variational, **size, **changes[method])
-        learner = VariationalSearch(fitness, posterior, **own)
-    with learner:
-        learner.learn(progress=progress).save(path / "agent", provenance=provenance)
-        return load_agent(path / "agent"), config.steps, learner.seconds
+        return trial.train_by_search(replace(config.cma_es, **size), fitness)
+    changes: dict[str, dict[str, Any]] = {
+        "variational": {},
+        "variational-raw": {"returns": "raw", "alpha": config.raw_alpha},
+        "variational-low-rank": {"rank": config.rank},
+    }
+    posterior = replace(config.variational, **size, **changes[method])
+    return trial.train_by_search(posterior, fitness)
 
 
 def try_spread(

@@ -190,6 +190,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], randoms: Sequence[Mapping[str
         rows: results of :func:`~wmrl.scripts.reproduce.take_cover.experiment.try_agent`.
         randoms: for each seed, the ``mean`` score of random play and its number of ``episodes``.
     """
+    from wmrl.scripts.reproduce.dream_trial import trial_cells
     from wmrl.scripts.reproduce.take_cover.experiment import LEARNERS
 
     played = sum(each["episodes"] for each in randoms)
@@ -211,11 +212,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], randoms: Sequence[Mapping[str
         for tau in dict.fromkeys(row["temperature"] for row in rows):
             own = [r for r in rows if (r["learner"], r["temperature"]) == (learner, tau)]
             if own:
-                cells = [
-                    mean_and_spread([row["dream"] for row in own], ".0f"),
-                    mean_and_spread([row["mean"] for row in own], ".0f"),
-                    mean_and_spread([row["seconds"] / 60 for row in own], ".1f"),
-                ]
+                cells = trial_cells(own, dream=".0f")
                 lines.append(f"| {title} | {tau:g} | {' | '.join(cells)} |")
     average = mean_and_spread([each["mean"] for each in randoms], ".0f")
     lines.append(f"| random play, {played} episodes | – | – | {average} | – |")

@@ -1,27 +1,20 @@
 """A world model of Take Cover from random play, and agents that are trained in its dream alone."""
 
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
 
-from wmrl.agents.agent import Agent, load_agent
-from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
-from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
+from wmrl.agents.policy_search.cma_es import CMAESConfig
 from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
 from wmrl.agents.ppo.config import PPOConfig
-from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import check_fields
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_choice, check_int
 from wmrl.data.store import RolloutStore
-from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
@@ -30,6 +23,7 @@ from wmrl.memory.mdn_rnn import MDNRNNConfig
 from wmrl.memory.start_states import StartStatesConfig
 from wmrl.memory.training import MemoryTrainingConfig
 from wmrl.scripts.reproduce.cached_result import CachedResult
+from wmrl.scripts.reproduce.dream_trial import DreamTrial
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.base import load_vision
 from wmrl.vision.training import train_vision
@@ -42,9 +36,6 @@ LEARNERS: dict[Learner, str] = {
     "cma-es": "CMA-ES, a linear controller on [z, h] with thresholds",
 }
 """Titles of the learners in tables, by name."""
-
-# Scores use other dreams than training.
-_DREAM_SEED = EVALUATION_SEEDS.start + 250_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,89 +257,40 @@ def try_agent(
     cached = CachedResult(path / "result.json", key, name="trial")
     if cached.value is not None:
         return cached.value
-    world_model = ref.open(task=find_task(task), device=device)
-    train = {"ppo": _train_by_ppo, "cma-es": _train_by_cma_es}[learner]
-    agent, steps, seconds = train(path, world_model, ref, temperature, config, seed, progress)
-    dream = evaluate_dream(
-        agent,
-        episodes=config.dream_episodes,
-        agent_steps=config.agent_steps,
+    trial = DreamTrial(
+        path=path,
+        world_model=ref.open(task=find_task(task), device=device),
+        ref=ref,
         temperature=temperature,
-        seed=_DREAM_SEED,
-        world_model=world_model,
+        agent_steps=config.agent_steps,
+        seed=integer_seed(seed, "take cover", learner),
+        provenance={"command": "reproduce take-cover", "seed": seed},
+        progress=progress,
     )
-    score = evaluate(
-        agent, episodes=config.episodes, world_model=world_model, workers=workers, progress=progress
+    if learner == "ppo":
+        training = trial.train_by_ppo(config.ppo, num_envs=config.num_envs)
+    else:
+        dreams = replace(config.fitness, temperature=temperature)
+        fitness = DreamFitness(trial.world_model, dreams, readout="thresholds")
+        training = trial.train_by_search(config.cma_es, fitness)
+    dream, game = trial.score(
+        training.agent,
+        dream_episodes=config.dream_episodes,
+        episodes=config.episodes,
+        workers=workers,
     )
     return cached.store(
         {
             "learner": learner,
             "temperature": temperature,
             "seed": seed,
-            "steps": steps,
-            "seconds": seconds,
+            "steps": training.steps,
+            "seconds": training.seconds,
             "dream": dream.mean,
             "dream_std": dream.std,
-            "mean": score.mean,
-            "std": score.std,
-            "returns": list(score.returns),
-            "base": score.base,
+            "mean": game.mean,
+            "std": game.std,
+            "returns": list(game.returns),
+            "base": game.base,
         }
     )
-
-
-def _train_by_ppo(
-    path: Path,
-    world_model: WorldModel,
-    ref: WorldModelRef,
-    temperature: float,
-    config: AgentTrialConfig,
-    seed: int,
-    progress: bool,
-) -> tuple[Agent, int, float]:
-    """Trains an agent by PPO.
-
-    Returns:
-        The agent, the number of agent steps of the training, and its wall time in seconds.
-    """
-    env = DreamVectorEnv.from_world_model(
-        world_model,
-        config.num_envs,
-        temperature=temperature,
-        max_episode_steps=config.agent_steps,
-        autoreset_mode=AutoresetMode.SAME_STEP,
-    )
-    own = integer_seed(seed, "take cover", "ppo")
-    with (
-        closing(env),
-        PPOLearner(env, config.ppo, path=path / "learner", seed=own, world_model=ref) as learner,
-    ):
-        learner.learn(progress=progress).save(path / "agent", provenance=_provenance(seed))
-        return load_agent(path / "agent"), learner.steps, learner.seconds
-
-
-def _train_by_cma_es(
-    path: Path,
-    world_model: WorldModel,
-    ref: WorldModelRef,
-    temperature: float,
-    config: AgentTrialConfig,
-    seed: int,
-    progress: bool,
-) -> tuple[Agent, int, float]:
-    """Trains an agent by CMA-ES.
-
-    Returns:
-        The agent, the number of agent steps of the training, and its wall time in seconds.
-    """
-    trials = replace(config.fitness, temperature=temperature)
-    fitness = DreamFitness(world_model, trials, readout="thresholds")
-    own = integer_seed(seed, "take cover", "cma-es")
-    with CMAES(fitness, config.cma_es, path=path / "learner", seed=own, world_model=ref) as learner:
-        learner.learn(progress=progress).save(path / "agent", provenance=_provenance(seed))
-        rollouts = learner.generation * config.cma_es.population_size * trials.num_rollouts
-        return load_agent(path / "agent"), rollouts * trials.agent_steps, learner.seconds
-
-
-def _provenance(seed: int) -> dict[str, Any]:
-    return {"command": "reproduce take-cover", "seed": seed}
