@@ -32,8 +32,8 @@ from wmrl.vision.vae import VAEConfig
 Learner = Literal["ppo", "cma-es"]
 
 LEARNERS: dict[Learner, str] = {
-    "ppo": "PPO, a network on [z, h]",
-    "cma-es": "CMA-ES, a linear controller on [z, h] with thresholds",
+    "ppo": "PPO, a network on [z, c, h]",
+    "cma-es": "CMA-ES, a linear controller on [z, c, h] with thresholds",
 }
 """Titles of the learners in tables, by name."""
 
@@ -47,8 +47,9 @@ class WorldModelConfig:
         vision: configuration of the vision model. By default, it has 64 latent dimensions, as in
             World Models.
         vision_training: configuration of the vision model's training.
-        memory: configuration of each memory model in the ensemble. By default, rewards are
-            multiplied by 0.25, because the game's reward is 4 for each agent step.
+        memory: configuration of each memory model in the ensemble. By default, agents observe the
+            LSTM's cell state c and hidden state h, as in World Models, and rewards are multiplied
+            by 0.25, because the game's reward is 4 for each agent step.
         memory_training: configuration of each memory model's training.
         num_members: number of memory models in the ensemble; 1 for a single memory model.
         pessimism: factor k. The reward in a dream is the mean of the rewards that the memory models
@@ -60,7 +61,9 @@ class WorldModelConfig:
     vision: VAEConfig = field(default_factory=lambda: VAEConfig(latent_dim=64))
     vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=12_000))
     memory: MDNRNNConfig = field(
-        default_factory=lambda: MDNRNNConfig(hidden_dim=512, reward_scale=0.25)
+        default_factory=lambda: MDNRNNConfig(
+            hidden_dim=512, reward_scale=0.25, features="cell_and_hidden"
+        )
     )
     memory_training: MemoryTrainingConfig = field(
         default_factory=lambda: MemoryTrainingConfig(

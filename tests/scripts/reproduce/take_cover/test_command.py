@@ -54,6 +54,9 @@ def test_a_short_run_and_nothing_is_made_twice(
     linear = load_agent(work / "seed-3" / "cma-es-1" / "agent")
     assert isinstance(linear, ControllerAgent)
     assert (linear.config.readout, linear.config.num_outputs) == ("thresholds", 1)
+    for learner in ("ppo", "cma-es"):  # both observe [z, c, h]
+        agent = load_agent(work / "seed-3" / f"{learner}-1" / "agent")
+        assert agent.observation_space.shape == (64 + 2 * 8,)
     made = {file: file.stat().st_mtime_ns for file in work.rglob("*.safetensors")}
     assert made
     assert cli.run(words) == 0
@@ -84,6 +87,6 @@ def test_the_table_has_means_over_seeds() -> None:
     rows = [{**row, "dream": 900.0, "mean": 1000.0}, {**row, "dream": 1100.0, "mean": 1200.0}]
     randoms = [{"mean": 300.0, "episodes": 40}, {"mean": 400.0, "episodes": 40}]
     table = write_table(rows, randoms)
-    assert "| PPO, a network on [z, h] | 1.15 | 1000 ± 141 | 1100 ± 141 | 1.0 ± 0.0 |" in table
+    assert "| PPO, a network on [z, c, h] | 1.15 | 1000 ± 141 | 1100 ± 141 | 1.0 ± 0.0 |" in table
     assert "| random play, 80 episodes | – | – | 350 ± 71 | – |" in table
     assert "CMA-ES" not in table
