@@ -43,7 +43,8 @@ class Args:
     work: Path = Path("runs/reproduce-take-cover")
     """Folder of the rollouts and the training runs; finished ones are not repeated."""
     task: str = "take-cover"
-    """Task: a registered name, the id of an environment, or module:ATTRIBUTE for a task of your
+    """Task: take-cover, or wmrl.envs:TAKE_COVER_PAPER for the frames of World Models; a registered
+    name, the id of an environment, or module:ATTRIBUTE for a task of your
     own."""
     learners: tuple[str, ...] = ("ppo",)
     """Algorithms that train the agents: any of ppo and cma-es."""

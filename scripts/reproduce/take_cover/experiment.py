@@ -45,7 +45,8 @@ class WorldModelConfig:
     Attributes:
         episodes: number of recorded episodes of random play.
         vision: configuration of the vision model. By default, it has 64 latent dimensions, as in
-            World Models.
+            World Models. Its decoder is calibrated, because distant fireballs are too small to be
+            drawn otherwise.
         vision_training: configuration of the vision model's training.
         memory: configuration of each memory model in the ensemble. By default, agents observe the
             LSTM's cell state c and hidden state h, as in World Models, and rewards are multiplied
@@ -58,7 +59,7 @@ class WorldModelConfig:
     """
 
     episodes: int = 1200
-    vision: VAEConfig = field(default_factory=lambda: VAEConfig(latent_dim=64))
+    vision: VAEConfig = field(default_factory=lambda: VAEConfig(latent_dim=64, pixel_variance=None))
     vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=12_000))
     memory: MDNRNNConfig = field(
         default_factory=lambda: MDNRNNConfig(
