@@ -44,8 +44,7 @@ class Args:
     """Folder of the rollouts and the training runs; finished ones are not repeated."""
     task: str = "take-cover"
     """Task: take-cover, or wmrl.envs:TAKE_COVER_PAPER for the frames of World Models; a registered
-    name, the id of an environment, or module:ATTRIBUTE for a task of your
-    own."""
+    name, the id of an environment, or module:ATTRIBUTE for a task of your own."""
     learners: tuple[str, ...] = ("ppo",)
     """Algorithms that train the agents: any of ppo and cma-es."""
     temperatures: tuple[float, ...] = (1.0, 1.15)
