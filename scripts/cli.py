@@ -114,16 +114,18 @@ _NEXT = {
     "demo": "wmrl play dream, or wmrl train for an agent that learns everything from scratch",
     "collect": "wmrl train-vision {store} -o runs/vision",
     "train-vision": "wmrl train-memory STORE --vision {out}/artifact -o runs/memory",
-    "train-memory": "wmrl train-controller --vision {vision} --memory {out}/artifact -o runs/agent",
-    "train-controller": "wmrl evaluate {out}/artifact",
+    "train-memory": "wmrl train-controller runs/agent --task TASK --vision {vision} "
+    "--memory {out}/artifact",
+    "train-controller": "wmrl evaluate {out}/artifact --task {task}",
     "search-elites": "wmrl curves {out}",
-    "evaluate": "wmrl record AGENT, for a video",
-    "record": "wmrl evaluate {agent}, for its score",
+    "evaluate": "wmrl record AGENT --task {task}, for a video",
+    "record": "wmrl evaluate {agent} --task {task}, for its score",
 }
 """Commands that usually come next, keyed by the command that has just finished.
 
 The next command is printed as a hint. A name in braces stands for a field of the finished command's
-``Args``, and is replaced by the value of the field.
+``Args``, and is replaced by the value of the field. The option ``--task`` is left out if the
+finished command was called without it.
 """
 
 
@@ -264,8 +266,16 @@ def _run_command(name: str, words: Sequence[str]) -> int:
                 f"program (SystemExit: {error.code}); let it raise another exception instead"
             )
     if status == 0 and name in _NEXT:
-        print(f"next: {_NEXT[name].format_map(vars(args))}")
+        print(f"next: {_next_command(name, args)}")
     return status
+
+
+def _next_command(name: str, args: Any) -> str:
+    """Returns the command that usually comes after a command that was called with ``args``."""
+    text = _NEXT[name]
+    if getattr(args, "task", None) == getattr(type(args), "task", None):
+        text = text.replace(" --task {task}", "")
+    return text.format_map(vars(args))
 
 
 @contextmanager

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 # Rules for the options of all commands, by name. Other integers are counts of at least 1, and
 # other numbers are at least 0.
 _SEEDS = ("seed", "seeds", "full_seeds")
-_ABOVE_ZERO = ("minutes", "pixel_variance", "seconds", "fps", "temperature", "temperatures")
+_ABOVE_ZERO = (
+    *("minutes", "seconds", "fps", "temperature", "temperatures"),
+    *("pixel_variance", "reward_scale"),
+)
 _NOT_COUNTS = ("warmup_steps", "burn_in", "rank", "workers", "videos", "video_agent_steps")
 _SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
 

@@ -93,6 +93,10 @@ class Args:
     """PPO: initial log standard deviation of the action noise."""
     log_std_final: float | None = None
     """PPO: final log standard deviation of the action noise."""
+    reward_scale: float | None = None
+    """PPO: factor by which rewards are multiplied. The value of PPOConfig suits CarRacing. For other
+    games, 1 divided by the standard deviation of the returns that wmrl inspect prints is a good
+    start."""
     generations: int | None = None
     """CMA-ES, variational: number of generations; 300 if not given."""
     population_size: int | None = None
@@ -144,6 +148,7 @@ _ALGORITHMS_OF = {
     "learning_rate_final": ("ppo",),
     "log_std": ("ppo",),
     "log_std_final": ("ppo",),
+    "reward_scale": ("ppo",),
     "generations": ("cma-es", "variational"),
     "population_size": ("cma-es", "variational"),
     "num_rollouts": ("cma-es", "variational"),
@@ -173,7 +178,7 @@ def main(args: Args) -> None:
     """Trains the controller, writes its artifact and prints the path."""
     from wmrl.agents.agent import load_agent
     from wmrl.envs.world_model import WorldModel
-    from wmrl.scripts.options import find_task_aloud, task_option
+    from wmrl.scripts.options import find_task_aloud
 
     _check_options(args)
     if args.score_every is not None:
@@ -195,9 +200,7 @@ def main(args: Args) -> None:
             evaluate_every=args.score_every or 1,
         )
         learner.save(args.out / "artifact", provenance={"command": "train-controller"})
-    path = args.out / "artifact"
-    option = task_option(args.task, task)
-    print(f"agent: {path} (wmrl evaluate {path}{option} scores it)")
+    print(f"agent: {args.out / 'artifact'}")
 
 
 def _policy_search(
@@ -263,7 +266,7 @@ def _ppo(
     from wmrl.envs.dream.vector import DreamVectorEnv
     from wmrl.envs.latent.vector import LatentVectorEnv
 
-    names = ("steps", "learning_rate", "learning_rate_final", "log_std", "log_std_final")
+    names = [name for name, algorithms in _ALGORITHMS_OF.items() if "ppo" in algorithms]
     options = _options(args, *names, "hidden_dims")
     env: VectorEnv[Any, Any, Any]
     if args.env == "dream":

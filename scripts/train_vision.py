@@ -47,10 +47,10 @@ class Args:
     kl_floor: float = 0.5
     """VAE: KL divergence from the prior, in nats per latent dimension, up to which there is no
     penalty."""
-    pixel_variance: float | None = 0.5
-    """VAE: variance of a pixel given the latents, in units in which pixels are from 0 to 1. With a
-    smaller variance, smaller objects remain visible. With None, it is the mean squared error of
-    each batch; without a task's own setting, wmrl train uses None."""
+    pixel_variance: float | Literal["calibrated"] = 0.5
+    """VAE: variance of a pixel, given the latents; with 0.5, the loss is that of the paper. The
+    smaller the variance, the better small objects are kept. "calibrated" stands for the mean
+    squared error of each batch, as in wmrl train for games without tuned settings."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
     """VQ-VAE: kind of quantizer. "ema" and "gradient" learn a codebook, by moving averages or by
     gradient descent; "fsq" is finite scalar quantization."""
@@ -110,11 +110,12 @@ def _model(args: Args) -> "VAEConfig | VQVAEConfig":
     from wmrl.vision.vqvae import VQVAEConfig
 
     if args.kind == "vae":
+        calibrated = args.pixel_variance == "calibrated"
         return VAEConfig(
             base_channels=args.base_channels,
             latent_dim=args.latent_dim,
             kl_floor=args.kl_floor,
-            pixel_variance=args.pixel_variance,
+            pixel_variance=None if calibrated else args.pixel_variance,
         )
     return VQVAEConfig(
         base_channels=args.base_channels,

@@ -1,26 +1,20 @@
 """The README's Python runs as it stands, and the commands of pages have valid options."""
 
-import os
-import re
-import subprocess
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import tyro
+from pages import blocks, commands
 
 from wmrl.scripts.cli import COMMANDS, run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.S | re.M)
-
-
-PYTHON = blocks("python")
-SCRIPTS = {f"block {number}": block for number, block in enumerate(blocks("bash"))}
+PYTHON = [block for language, block in blocks(README) if language == "python"]
+BASH = [block for language, block in blocks(README) if language == "bash"]
+SCRIPTS = {f"block {number}": block for number, block in enumerate(BASH)}
 SCRIPTS["commands.sh"] = (ROOT / "results" / "commands.sh").read_text()
 
 
@@ -35,23 +29,6 @@ def test_block_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_there_are_blocks() -> None:
     assert len(PYTHON) >= 5
     assert len(SCRIPTS) >= 4
-
-
-def commands(script: str, folder: Path) -> list[list[str]]:
-    """Words of each command that a shell script would run, which are only written down."""
-    log = folder / "log"
-    log.touch()
-    for name in ("wmrl", "python", "make", "pip", "cp"):
-        stand_in = folder / name
-        stand_in.write_text(
-            f"#!/bin/sh\nprintf '%s\\037' {name} \"$@\" >>'{log}'\necho >>'{log}'\n"
-        )
-        stand_in.chmod(0o755)
-    path = f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin"
-    subprocess.run(
-        ["bash", "-eu", "-c", script], check=True, cwd=folder, env={"PATH": path}, timeout=60
-    )
-    return [line.split("\x1f")[:-1] for line in log.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -4,17 +4,18 @@ import re
 import subprocess
 import sys
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import tyro
 
 import wmrl
 from wmrl.agents.pipeline.plan import TrainingPlan
-from wmrl.scripts import cli
+from wmrl.scripts import cli, train_controller
 from wmrl.scripts.cli import COMMANDS, Command, main, run
 from wmrl.scripts.terminal import show_warning
 from wmrl.training.learning_warning import LearningWarning
@@ -278,8 +279,17 @@ def test_each_character_has_a_replacement(
 def test_the_next_command_exists_and_its_fields_are_options(name: str) -> None:
     fields = import_module(f"wmrl.scripts.{COMMANDS[name].module}").Args.__dataclass_fields__
     following = cli._NEXT[name].format_map(dict.fromkeys(fields, "x"))
-    assert following.split()[0] == "wmrl"
-    assert following.split()[1] in COMMANDS
+    program, command, *words = following.partition(",")[0].split()
+    assert program == "wmrl"
+    tyro.cli(import_module(f"wmrl.scripts.{COMMANDS[command].module}").Args, args=words)
+
+
+def test_the_next_command_keeps_the_task_that_was_given() -> None:
+    args = train_controller.Args(Path("runs/agent"))
+    assert cli._next_command("train-controller", args) == "wmrl evaluate runs/agent/artifact"
+    args = replace(args, task="CartPole-v1")
+    following = cli._next_command("train-controller", args)
+    assert following == "wmrl evaluate runs/agent/artifact --task CartPole-v1"
 
 
 def test_a_warning_of_this_package_is_one_line(

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,18 @@ def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> 
 
 @pytest.mark.parametrize("env", ["dream", "real"])
 def test_ppo(words: list[str], tmp_path: Path, env: str) -> None:
-    options = ["--env", env, "--num-envs", "4", "--steps", "100", "--hidden-dims", "4", "--seed"]
+    options = ["--env", env, "--num-envs", "4", "--steps", "100", "--hidden-dims", "4"]
+    options += ["--reward-scale", "0.2", "--seed", "3"]
     workers = ["--workers", "0"] if env == "real" else []
-    assert run([*words, *options, "3", *workers]) == 0
+    assert run([*words, *options, *workers]) == 0
     agent = load_agent(tmp_path / "run" / "artifact")
     assert isinstance(agent, SB3Agent)
     provenance = load_artifact(tmp_path / "run" / "artifact").provenance
     assert provenance["command"] == "train-controller"
     assert provenance["seed"] == 3
     assert provenance["steps"] >= 100
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["config"]["reward_scale"] == 0.2
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "cma-es", "variational"])

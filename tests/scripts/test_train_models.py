@@ -12,7 +12,6 @@ from gymnasium.spaces import Box
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.memory.base import load_memory
 from wmrl.scripts import cli, train_memory, train_vision
-from wmrl.storage.artifact import load_artifact
 from wmrl.vision.base import load_vision
 from wmrl.vision.vqvae import VQVAE
 
@@ -79,6 +78,17 @@ def test_options_reach_the_vision_model(vae_run: Path) -> None:
     assert json.loads((vae_run / "report.json").read_text())["steps"] == 3
 
 
+@pytest.mark.parametrize(("words", "variance"), [("calibrated", None), ("0.01", 0.01)])
+def test_the_variance_of_pixels_is_given_or_calibrated(
+    words: str, variance: float | None, make_store: MakeStore, tmp_path: Path
+) -> None:
+    size = ["--base-channels", "4", "--steps", "3", "--batch-size", "4"]
+    given = ["-o", str(tmp_path), "--pixel-variance", words]
+    assert cli.run(["train-vision", str(make_store()), *given, *size]) == 0
+    vision = load_vision(tmp_path / "artifact", device="cpu")
+    assert vision.config.pixel_variance == variance
+
+
 def test_options_reach_the_memory_model(
     make_store: MakeStore, vae_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,13 +106,6 @@ def test_the_store_knows_enough_of_its_task(
 ) -> None:
     train_memory.main(_memory_args(make_store("unknown"), vae_run, tmp_path))
     assert load_memory(tmp_path / "artifact", device="cpu").config.task == "unknown"
-
-
-def test_the_variance_of_pixels_is_an_option(make_store: MakeStore, tmp_path: Path) -> None:
-    words = ["train-vision", str(make_store()), "--out", str(tmp_path), "--base-channels", "2"]
-    words += ["--latent-dim", "2", "--steps", "2", "--batch-size", "2"]
-    assert cli.run([*words, "--pixel-variance", "None"]) == 0
-    assert load_artifact(tmp_path / "artifact").config["pixel_variance"] is None
 
 
 def test_members_above_one_make_an_ensemble(

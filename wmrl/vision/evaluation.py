@@ -94,7 +94,7 @@ def vision_warnings(metrics: Mapping[str, Any]) -> list[str]:
     # Without the margin, a model that shows the mean image with slight errors of the pixels would
     # sometimes seem to have learned something.
     if trivial > 0 and error > _LEARNED_SHARE * trivial:
-        rest = "record more varied episodes, or try --kind vqvae"
+        rest = "record more varied episodes, or try --pixel-variance calibrated or --kind vqvae"
         if perplexity is not None:
             rest = "or record more varied episodes"
         found.append(

@@ -1,6 +1,6 @@
 """The convolutional variational autoencoder (VAE) of World Models."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -20,6 +20,7 @@ _PAPER_VARIANCE = 0.5  # the loss is then the squared error
 _LEAST_SIDE, _MOST_SIDE = 32, 128
 _BOTTOM = 4  # convolutions are added until the smaller side is at most this
 _MOST_WIDTH = 8  # channels of the deepest convolutions, as a multiple of base_channels
+_LEAST_LEVEL = 0.01  # of the initial color of reconstructions, since a sigmoid reaches no 0 or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +162,21 @@ class VAE(GaussianAutoencoder, Vision):
     def frame_stack(self) -> int:
         """K, the number of successive frames that the model encodes together."""
         return self.config.frame_stack
+
+    @torch.no_grad()
+    def prepare(
+        self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
+    ) -> None:
+        """Gives reconstructions the mean color of a batch of frames before the first step.
+
+        Otherwise, frames that are almost white or black teach the decoder this color by weights so
+        large that its sigmoid saturates, and objects are never learned. If ``pixel_variance`` is
+        0.5 as in the paper, nothing is done, and the training is that of the paper.
+        """
+        if step == 0 and self.config.pixel_variance != _PAPER_VARIANCE:
+            color = self._target(self._preprocess(next(draw()))).mean((0, 2, 3))
+            color = color.clamp(_LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
+            self.decoder[-2].bias.copy_(color.logit())  # type: ignore[operator, union-attr]
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Maps frames ``(B, *input_shape) uint8`` to posterior distributions of their latents.

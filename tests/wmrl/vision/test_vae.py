@@ -1,3 +1,4 @@
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,41 @@ def test_a_small_variance_keeps_faint_details() -> None:
     papers, calibrated = learned(0.5), learned(None)
     assert papers["kl"] < 0.5
     assert calibrated["squared_error"] < 0.6 * papers["squared_error"]
+
+
+def test_reconstructions_start_with_the_color_of_the_frames(frames: torch.Tensor) -> None:
+    tinted = (frames.float() * torch.tensor([0.1, 0.5, 1.0])).to(torch.uint8)
+    vae = VAE(VAEConfig(base_channels=4, latent_dim=6, pixel_variance=None))
+    vae.prepare(0, lambda: itertools.repeat(tinted), torch.Generator())
+    color = vae.decode(torch.zeros(1, 6)).float().mean((0, 1, 2))
+    torch.testing.assert_close(color, tinted.float().mean((0, 1, 2)), atol=5.0, rtol=0.0)
+    before = tensors_digest(vae.state_dict())
+    vae.prepare(1, lambda: itertools.repeat(frames), torch.Generator())
+    assert tensors_digest(vae.state_dict()) == before
+    papers = VAE(VAEConfig(base_channels=4, latent_dim=6))
+    weights = tensors_digest(papers.state_dict())
+    papers.prepare(0, lambda: itertools.repeat(frames), torch.Generator())
+    assert tensors_digest(papers.state_dict()) == weights
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+def test_it_learns_what_moves_on_a_black_or_white_ground(ground: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.full((256, 32, 32, 1), ground, dtype=torch.uint8)
+    places = torch.randint(0, 28, (256,), generator=generator).tolist()
+    for frame, column in zip(frames, places, strict=True):
+        frame[16:24, column : column + 4] = 255 - ground
+    config = VAEConfig(latent_dim=8, frame_size=(32, 32), channels=1, pixel_variance=None)
+    vae = VAE(config, generator=generator)
+    vae.prepare(0, lambda: itertools.repeat(frames), generator)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
+    for _ in range(100):
+        batch = torch.randint(0, 256, (32,), generator=generator)
+        loss, parts = vae.loss(frames[batch], generator)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert float(parts["squared_error"]) < 22  # the mean frame has 27; without a start color, 40
 
 
 def test_the_posterior_starts_narrow(frames: torch.Tensor) -> None:
