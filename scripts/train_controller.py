@@ -94,9 +94,9 @@ class Args:
     log_std_final: float | None = None
     """PPO: final log standard deviation of the action noise."""
     reward_scale: float | None = None
-    """PPO: factor by which rewards are multiplied. The value of PPOConfig suits CarRacing. For other
-    games, 1 divided by the standard deviation of the returns that wmrl inspect prints is a good
-    start."""
+    """PPO: factor by which rewards are multiplied. The value of PPOConfig suits CarRacing. For
+    other games, 1 divided by the standard deviation of the returns that wmrl inspect prints is a
+    good start."""
     generations: int | None = None
     """CMA-ES, variational: number of generations; 300 if not given."""
     population_size: int | None = None

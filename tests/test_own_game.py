@@ -54,8 +54,8 @@ def shortened_python(code: str) -> str:
 
 
 def test_the_rule_changes_amounts_only() -> None:
-    words = shortened("collect runs/data --task CartPole-v1 --frames 20000".split())
-    assert words == "collect runs/data --task CartPole-v1 --frames 240".split()
+    words = shortened(["collect", "runs/data", "--task", "CartPole-v1", "--frames", "20000"])
+    assert words == ["collect", "runs/data", "--task", "CartPole-v1", "--frames", "240"]
     assert shortened_python("f(steps=5_000, max_episode_steps=60, n_steps=16)") == (
         "f(steps=2, max_episode_steps=60, n_steps=16)"
     )
