@@ -110,12 +110,12 @@ def _model(args: Args) -> "VAEConfig | VQVAEConfig":
     from wmrl.vision.vqvae import VQVAEConfig
 
     if args.kind == "vae":
-        calibrated = args.pixel_variance == "calibrated"
+        variance = args.pixel_variance
         return VAEConfig(
             base_channels=args.base_channels,
             latent_dim=args.latent_dim,
             kl_floor=args.kl_floor,
-            pixel_variance=None if calibrated else args.pixel_variance,
+            pixel_variance=None if variance == "calibrated" else variance,
         )
     return VQVAEConfig(
         base_channels=args.base_channels,

@@ -176,7 +176,7 @@ class VAE(GaussianAutoencoder, Vision):
         if step == 0 and self.config.pixel_variance != _PAPER_VARIANCE:
             color = self._target(self._preprocess(next(draw()))).mean((0, 2, 3))
             color = color.clamp(_LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
-            self.decoder[-2].bias.copy_(color.logit())  # type: ignore[operator, union-attr]
+            self.decoder[-2].bias.copy_(color.logit())  # type: ignore[operator]
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Maps frames ``(B, *input_shape) uint8`` to posterior distributions of their latents.
