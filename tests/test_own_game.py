@@ -2,11 +2,13 @@
 
 One rule makes the blocks short enough for a test: an option ``--name N``, or an argument or
 variable ``name=N``, whose name is in ``AMOUNTS`` gets the amount that stands there. All else is as
-on the page. Games are played without worker processes, which changes no result.
+on the page. Two amounts that the page leaves to their defaults are lowered in the fixture
+``quick``. There, games are also played without worker processes, which changes no result.
 """
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ import pytest
 from gymnasium import spaces
 from pages import blocks, commands
 
+from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.rollouts.collection import collect
 from wmrl.envs.tasks.task import Task
+from wmrl.memory.evaluation import prediction_report
 from wmrl.scripts.cli import run
 from wmrl.vision.training import train_vision
 
@@ -53,6 +57,15 @@ def shortened_python(code: str) -> str:
     )
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = PPOConfig.dream
+    short = partial(prediction_report, num_batches=2)
+    monkeypatch.setattr(PPOConfig, "dream", lambda **given: preset(rollout_steps=4, **given))
+    monkeypatch.setattr("wmrl.memory.training.prediction_report", short)
+    monkeypatch.setattr("wmrl.envs.frames.vector._worker_count", lambda workers, num_envs: 0)
+
+
 def test_the_rule_changes_amounts_only() -> None:
     words = shortened(["collect", "runs/data", "--task", "CartPole-v1", "--frames", "20000"])
     assert words == ["collect", "runs/data", "--task", "CartPole-v1", "--frames", "240"]
@@ -62,13 +75,13 @@ def test_the_rule_changes_amounts_only() -> None:
     assert shortened_python("episodes = 50") == "episodes = 2"
 
 
+@pytest.mark.usefixtures("quick")
 def test_every_block_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "game").mkdir()
     (tmp_path / "stand-ins").mkdir()
     monkeypatch.chdir(tmp_path / "game")
-    monkeypatch.setattr("wmrl.envs.frames.vector._worker_count", lambda workers, num_envs: 0)
     monkeypatch.delitem(sys.modules, "my_games", raising=False)
     scope: dict[str, Any] = {
         "__name__": "own_game"

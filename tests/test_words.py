@@ -21,6 +21,7 @@ CODE = [
 ]
 PAGES = [
     *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "results").glob("**/*.md")),
     ROOT / "results" / "commands.sh",
     *sorted((ROOT / "wmrl" / "artifacts").glob("*/README.md")),
