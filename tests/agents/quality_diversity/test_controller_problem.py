@@ -147,7 +147,9 @@ def test_the_description_has_all_that_evaluations_depend_on(
 @pytest.mark.parametrize("measure", ["brake", "|brake|", "|steer", "steer|", "||steer||"])
 def test_measures_that_are_no_actions_are_refused(dream: DreamFitness, measure: str) -> None:
     config = ControllerProblemConfig(measures=("pedal", measure))
-    with pytest.raises(ValueError, match=r"measures: expected names of the task's actions \('ste"):
+    with pytest.raises(
+        ValueError, match=r"measures: expected names of the task's action dimensions \('ste"
+    ):
         ControllerProblem(dream, config)
 
 
@@ -155,7 +157,7 @@ def test_a_task_without_names_has_no_measures(make_tiny: Any) -> None:
     task = replace(TOY, frame_size=(64, 64))
     tiny = make_tiny(task)
     nameless = DreamFitness(WorldModel.open(task, tiny.vision, tiny.memory, device="cpu"))
-    with pytest.raises(ValueError, match=r"measures: .*actions \(\), .*got '\|steer\|'"):
+    with pytest.raises(ValueError, match=r"measures: .*action dimensions \(\), .*got '\|steer\|'"):
         ControllerProblem(nameless)
 
 
