@@ -109,7 +109,7 @@ def main(args: Args) -> None:
             "stores: expected at least one rollout store, got none; record one with wmrl collect"
         )
     vision = load_vision(args.vision, device=args.device)
-    config, training = _model(args), _training(args)
+    config, training = _model(args, stores[0].metadata.task), _training(args)
     if args.num_members > 1:
         train_ensemble(
             stores,
@@ -136,12 +136,14 @@ def main(args: Args) -> None:
     print(f"memory: {args.out / 'artifact'}")
 
 
-def _model(args: Args) -> "MDNRNNConfig | CodeMemoryConfig":
+def _model(args: Args, task: str) -> "MDNRNNConfig | CodeMemoryConfig":
+    from wmrl.agents.pipeline.presets import preset_of
     from wmrl.memory.code_memory import CodeMemoryConfig
     from wmrl.memory.mdn_rnn import MDNRNNConfig
 
     shared: dict[str, Any] = {
         "dropout": args.dropout,
+        "reward_scale": preset_of(task).reward_scale,
         "reward_weight": args.reward_weight,
         "positive_weight": args.positive_weight,
     }

@@ -47,10 +47,11 @@ class Args:
     kl_floor: float = 0.5
     """VAE: KL divergence from the prior, in nats per latent dimension, up to which there is no
     penalty."""
-    pixel_variance: float | Literal["calibrated"] = 0.5
+    pixel_variance: float | Literal["calibrated"] | None = None
     """VAE: variance of a pixel, given the latents; with 0.5, the loss is that of the paper. The
     smaller the variance, the better small objects are kept. "calibrated" stands for the mean
-    squared error of each batch, as in wmrl train for games without tuned settings."""
+    squared error of each batch. If not given, as in wmrl train: 0.5 for car-racing, and calibrated
+    for games without tuned settings."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
     """VQ-VAE: kind of quantizer. "ema" and "gradient" learn a codebook, by moving averages or by
     gradient descent; "fsq" is finite scalar quantization."""
@@ -87,10 +88,11 @@ def main(args: Args) -> None:
     from wmrl.training.trainer import TrainingConfig
     from wmrl.vision.training import train_vision
 
+    stores = [RolloutStore(path) for path in args.stores]
     train_vision(
-        [RolloutStore(path) for path in args.stores],
+        stores,
         args.out,
-        config=_model(args),
+        config=_model(args, stores[0].metadata.task if stores else ""),
         training=TrainingConfig(
             steps=args.steps,
             batch_size=args.batch_size,
@@ -105,12 +107,13 @@ def main(args: Args) -> None:
     print(f"vision: {args.out / 'artifact'}")
 
 
-def _model(args: Args) -> "VAEConfig | VQVAEConfig":
+def _model(args: Args, task: str) -> "VAEConfig | VQVAEConfig":
+    from wmrl.agents.pipeline.presets import preset_of
     from wmrl.vision.vae import VAEConfig
     from wmrl.vision.vqvae import VQVAEConfig
 
     if args.kind == "vae":
-        variance = args.pixel_variance
+        variance = args.pixel_variance or preset_of(task).pixel_variance
         return VAEConfig(
             base_channels=args.base_channels,
             latent_dim=args.latent_dim,

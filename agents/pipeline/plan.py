@@ -274,7 +274,7 @@ class TrainingPlan:
             share = (1 - _FINE_TUNING_SHARE) if fine_tuning else 1.0
             scale = min(1.0, share * real_frames / (first + (rounds - 1) * later))
             first, later = max(1, int(first * scale)), max(1, int(later * scale))
-        preset = preset_of(task)
+        preset = preset_of(task.name)
         starts = StartStatesConfig(max_states=1024)
         share = 2 if discrete else 1
         make = MemoryTrainingConfig.discrete if discrete else MemoryTrainingConfig
@@ -283,14 +283,11 @@ class TrainingPlan:
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
         return cls(
             rounds=rounds,
-            vision=VQVAEConfig()
-            if discrete
-            else VAEConfig(latent_dim=preset.latent_dim, pixel_variance=preset.pixel_variance),
+            vision=VQVAEConfig() if discrete else VAEConfig(pixel_variance=preset.pixel_variance),
             memory=(CodeMemoryConfig if discrete else MDNRNNConfig)(
                 reward_scale=preset.reward_scale
             ),
             ppo_reward_scale=preset.ppo_reward_scale,
-            dream_agent_steps=preset.dream_agent_steps,
             noise_floor=0.0 if discrete else 0.2,
             first_frames=first,
             round_frames=later,

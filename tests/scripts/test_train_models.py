@@ -78,15 +78,32 @@ def test_options_reach_the_vision_model(vae_run: Path) -> None:
     assert json.loads((vae_run / "report.json").read_text())["steps"] == 3
 
 
-@pytest.mark.parametrize(("words", "variance"), [("calibrated", None), ("0.01", 0.01)])
-def test_the_variance_of_pixels_is_given_or_calibrated(
-    words: str, variance: float | None, make_store: MakeStore, tmp_path: Path
+@pytest.mark.parametrize(
+    ("task", "words", "variance"),
+    [
+        ("car-racing", ["--pixel-variance", "calibrated"], None),
+        ("car-racing", ["--pixel-variance", "0.01"], 0.01),
+        ("car-racing", [], 0.5),
+        ("maze", [], None),
+    ],
+)
+def test_the_variance_of_pixels_is_given_or_the_tasks(
+    task: str, words: list[str], variance: float | None, make_store: MakeStore, tmp_path: Path
 ) -> None:
     size = ["--base-channels", "4", "--steps", "3", "--batch-size", "4"]
-    given = ["-o", str(tmp_path), "--pixel-variance", words]
-    assert cli.run(["train-vision", str(make_store()), *given, *size]) == 0
+    given = ["-o", str(tmp_path), *words]
+    assert cli.run(["train-vision", str(make_store(task)), *given, *size]) == 0
     vision = load_vision(tmp_path / "artifact", device="cpu")
     assert vision.config.pixel_variance == variance
+
+
+@pytest.mark.parametrize(("task", "scale"), [("car-racing", 0.1), ("maze", 1.0)])
+def test_rewards_are_scaled_as_in_the_training_loop(
+    task: str, scale: float, make_store: MakeStore, vae_run: Path, tmp_path: Path
+) -> None:
+    """The recorded rewards are 1."""
+    train_memory.main(_memory_args(make_store(task), vae_run, tmp_path))
+    assert load_memory(tmp_path / "artifact", device="cpu").config.reward_scale == scale
 
 
 def test_options_reach_the_memory_model(

@@ -213,9 +213,8 @@ def _fit(
 def _reward_scale(stores: Sequence[RolloutStore], init: str | Path | None) -> float:
     """Returns the reward scale of the initial weights or, without these, that of the data."""
     if init is not None:
-        scale = load_artifact(init, kind="memory").config.get("reward_scale")
-        if isinstance(scale, int | float) and scale > 0:
-            return float(scale)
+        scale: float | None = load_artifact(init, kind="memory").config.get("reward_scale")
+        return 1.0 if scale is None else scale  # checked with the configuration
     largest = largest_reward(stores)
     return 1.0 / largest if largest > 0 else 1.0
 

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from wmrl.agents.evaluation.scoring import evaluate
+from wmrl.agents.pipeline.presets import preset_of
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.world_model_ref import WorldModelRef
@@ -52,7 +53,9 @@ class VisionTrialConfig:
 
     vision: VQVAEConfig = field(default_factory=VQVAEConfig)
     vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=2500))
-    memory: CodeMemoryConfig = field(default_factory=CodeMemoryConfig)
+    memory: CodeMemoryConfig = field(
+        default_factory=lambda: CodeMemoryConfig(reward_scale=preset_of("car-racing").reward_scale)
+    )
     memory_training: MemoryTrainingConfig = field(
         default_factory=lambda: MemoryTrainingConfig.discrete(steps=3000)
     )

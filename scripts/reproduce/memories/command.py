@@ -71,6 +71,7 @@ QUICK: dict[str, Any] = {"steps": 20, "num_dreams": 16, "seeds": (0,)}
 
 def main(args: Args) -> None:
     """Trains the models that are missing, and writes the table and the results."""
+    from wmrl.agents.pipeline.presets import preset_of
     from wmrl.data.split import split_episodes
     from wmrl.data.store import RolloutStore
     from wmrl.memory.dataset import load_latents
@@ -96,7 +97,7 @@ def main(args: Args) -> None:
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
         for name, vision, config in stages(
-            list(_memories(args)),
+            list(_memories(args, preset_of(stores[0].metadata.task).reward_scale)),
             lambda memory: f"{memory[0]}, seed {seed}",  # noqa: B023 - used at once
         ):
             run = args.work / f"{name.replace(', ', '-')}-{seed}"
@@ -130,15 +131,19 @@ def main(args: Args) -> None:
     finish(args.out, table, command="compare-memories", quick=args.quick)
 
 
-def _memories(args: Args) -> "Iterator[tuple[str, str, CodeMemoryConfig | MDNRNNConfig]]":
+def _memories(
+    args: Args, reward_scale: float | None
+) -> "Iterator[tuple[str, str, CodeMemoryConfig | MDNRNNConfig]]":
     """Yields the name, vision model and configuration of each memory model."""
     from wmrl.memory.code_memory import CodeMemoryConfig
     from wmrl.memory.mdn_rnn import MDNRNNConfig
 
-    yield MDN, args.vae, MDNRNNConfig()
+    yield MDN, args.vae, MDNRNNConfig(reward_scale=reward_scale)
     for sequence_model in ("lstm", "transformer"):
         for decoding in ("parallel", "sequential"):
-            config = CodeMemoryConfig(sequence_model=sequence_model, decoding=decoding)
+            config = CodeMemoryConfig(
+                sequence_model=sequence_model, decoding=decoding, reward_scale=reward_scale
+            )
             yield f"{sequence_model}, {decoding}", args.vqvae, config
 
 
