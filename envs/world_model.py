@@ -63,7 +63,7 @@ class WorldModel:
                 raise ArtifactError(
                     f"vision: expected {what} {expected} as in the task {self.task.name!r}, got a "
                     f"{type(vision).__name__} for {what} {got}; pass a vision model that was "
-                    "trained on this task or, as the task, its variant whose name ends in "
+                    "trained on this task, or pass the variant of the task whose name ends in "
                     f"{variant_suffix(shape, vision.frame_stack)!r}"
                 )
 

@@ -335,10 +335,10 @@ def natural_step(
 ) -> dict[str, Tensor]:
     """Estimates the natural gradient of E_q[utility] − KL(q ‖ prior).
 
-    The natural gradient is the gradient multiplied by the inverse Fisher information. For the mean,
-    the inverse Fisher information is the covariance of q. For the log standard deviations, ½ is
-    used, which is exact only if the covariance of q is diagonal. For the directions, σ² is used as
-    an approximation, where σ is the standard deviation of the independent noise in each parameter.
+    q is the normal distribution N(m, diag(σ²) + VVᵀ), or N(m, diag(σ²)) if it has no directions V.
+    The natural gradient is the gradient multiplied by the inverse Fisher information. For m, the
+    inverse Fisher information is the covariance of q. For log σ, ½ is used, which is exact only if
+    q has no directions. For V, σ² is used, which is an approximation.
 
     Args:
         posterior: normal distribution q.

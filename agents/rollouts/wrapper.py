@@ -138,7 +138,7 @@ class RecordRollouts(
         if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.dtype != np.uint8:
             raise ValueError(
                 f"env: expected observations that are images (H, W, C) uint8, got {space}; pass a "
-                "task, whose attribute 'frame' is a function that returns an image"
+                "task with its attribute 'frame' set to a function that returns an image"
             )
         height, width, channels = space.shape
         return height, width, channels // self._seen_stack

@@ -335,10 +335,10 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations
 
     def _hold(self, mask: np.ndarray, before: DreamState) -> np.ndarray:
-        """Sets the K dreams that ``mask`` selects back to earlier states.
+        """Restores earlier states of the K dreams that ``mask`` selects.
 
         Args:
-            mask: ``(N,) bool``, True for the dreams to set back.
+            mask: ``(N,) bool``, True for the dreams to restore.
             before: earlier states of all N dreams.
 
         Returns:

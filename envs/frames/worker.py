@@ -194,8 +194,8 @@ class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the ca
 
     Attributes:
         summary: description of the failure. If the worker died or an exchange of messages failed,
-            the summary is a predicate such as "died (exit status 1)". Its subject is the worker's
-            name.
+            the summary has no subject, for example "died (exit status 1)", and the caller puts
+            the worker's name in front of it. Otherwise, it is complete.
         mend: advice on how to continue; empty for no advice.
         cause: the exception behind the failure; None if there is none or it can't be pickled.
         note: the worker's traceback; empty if there is none.

@@ -97,7 +97,9 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
         return self._latents.encoding
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Checks actions and returns them; latents are clipped to [−1, 1], codes are not changed.
+        """Checks actions, which are latents or codes, and returns them.
+
+        Latents are clipped to [−1, 1]; codes are not changed.
 
         Args:
             actions: actions of one arm or of all arms.

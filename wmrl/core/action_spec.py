@@ -208,9 +208,10 @@ class ActionSpec:
         return replace(self, start=())
 
     def shift(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions with options numbered from 0 (see :attr:`from_zero`) to this space.
+        """Converts actions of :attr:`from_zero`, whose options are numbered from 0, to this space.
 
-        The smallest option of each choice is added. Continuous actions and bits stay unchanged.
+        The number of a choice's first option is added to each choice. Continuous and binary actions
+        stay unchanged.
         """
         return actions + self._per_choice(self.start) if any(self.start) else actions
 

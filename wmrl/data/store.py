@@ -139,8 +139,8 @@ class RolloutStore:
     def refresh(self) -> None:
         """Reads which episodes are in the store, including those that other processes have written.
 
-        In mode ``"a"``, files that killed writers left behind are also removed, and a damaged index
-        is repaired, unless another process is writing.
+        In mode ``"a"``, unless another process is writing, this method also removes files that
+        killed writers left behind, and repairs a damaged index.
 
         Raises:
             StoreError: the folder of the episodes is missing, or an episode that is not in the

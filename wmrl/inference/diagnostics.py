@@ -142,7 +142,7 @@ def importance_check(
         sources = [f"term {name!r}" for name, found in wrong.items() if found] or ["the family"]
         raise ValueError(
             f"log_joint: expected finite numbers or −∞, got NaN or +∞ at {count} of {samples} "
-            f"samples, from {', '.join(sources)}"
+            f"samples, in {', '.join(sources)}"
         )
     within = log_weights[np.isfinite(log_weights)]
     outside = samples - len(within)

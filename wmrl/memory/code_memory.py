@@ -239,7 +239,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         self.codebook.copy_(codebook)
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps the T vectors in latents ``(..., Z)`` to their nearest codes, ``(..., T) int64``."""
+        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``, T vectors each."""
         vectors = latents.reshape(-1, self.config.code_dim)
         return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.num_tokens)
 

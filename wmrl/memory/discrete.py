@@ -30,7 +30,7 @@ class DiscreteMemory(Memory[P]):
 
     @abstractmethod
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps the T vectors in latents ``(..., Z)`` to their nearest codes, ``(..., T) int64``."""
+        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``, T vectors each."""
 
     @abstractmethod
     def latents_of(self, codes: Tensor) -> Tensor:

@@ -326,7 +326,7 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         return self._code_members()[0].codebook_size
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps the T vectors in latents ``(..., Z)`` to their nearest codes, ``(..., T) int64``."""
+        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``, T vectors each."""
         return self._code_members()[0].codes_of(latents)
 
     def latents_of(self, codes: Tensor) -> Tensor:

@@ -37,9 +37,9 @@ class CodePriorConfig:
             classes have the same dimension.
         num_layers: number of layers of the sequence model.
         dropout: probability that a feature of the sequence model is dropped in training.
-        one_hot: True to use one-hot codes and classes as inputs in place of embeddings, and no
-            positions. A hidden layer of K ReLU units is then added before the logits. The
-            experiment behind ``wmrl reproduce vqvae`` has this architecture.
+        one_hot: True if the inputs are one-hot codes and classes in place of embeddings. Positions
+            are then not an input, and a hidden layer of K ReLU units is added before the logits.
+            The experiment behind ``wmrl reproduce vqvae`` has this architecture.
     """
 
     num_tokens: int = 49

@@ -1,8 +1,8 @@
 """Learns to survive in Doom's Take Cover by training in the dream alone, as in World Models.
 
-A world model is trained on random play. Agents are then trained in its dream, at one or several
-temperatures τ: by PPO, or by CMA-ES with the paper's linear controller. As in the paper, they
-observe [z, c, h]: the latent, and the cell state and the hidden state of the memory model's LSTM.
+A world model is trained on random play. Agents are then trained in its dream, by PPO or by CMA-ES
+with the paper's linear controller, at one or several temperatures τ. As in the paper, they observe
+[z, c, h]: the latent, and the cell state and the hidden state of the memory model's LSTM.
 They are scored in the dream and in the game, by the number of tics that they survive, at most 2100.
 At a low temperature, agents learn to exploit errors of the dream. Their scores in the dream are
 then much higher than in the game. If the command is interrupted, repeat it to continue. The output
