@@ -210,7 +210,7 @@ def test_clear_errors() -> None:
     generator = torch.Generator()
     with pytest.raises(ValueError, match="samples: expected at least 25, got 24"):
         importance_check(LogJoint({"p": lambda z: -z}), family, samples=24, generator=generator)
-    with pytest.raises(ValueError, match=r"got NaN or \+∞ at \d+ of 30 samples, from term 'q'$"):
+    with pytest.raises(ValueError, match=r"got NaN or \+∞ at \d+ of 30 samples, in term 'q'$"):
         importance_check(
             LogJoint({"p": lambda z: -z, "q": lambda z: z.log()}),
             family,
