@@ -92,12 +92,21 @@ def coins() -> tuple[LogJoint, VariationalFamily, Callable[..., Tensor]]:
 
 
 MODELS = {"normal-normal": normal_normal, "poisson-gamma": poisson_gamma, "coins": coins}
+_PLAIN = ("score", False, False)  # the same code for each factor: that of two is the telling one
 CASES = [
-    (model, estimator, rao_blackwell, control)
+    pytest.param(
+        model,
+        estimator,
+        rao_blackwell,
+        control,
+        marks=pytest.mark.slow
+        if (estimator, rao_blackwell, control) == _PLAIN and model != "coins"
+        else (),
+    )
     for model in MODELS
     for estimator, rao_blackwell, control in (
         ("score", True, True),
-        ("score", False, False),
+        _PLAIN,
         ("reparameterized", True, True),
     )
     if not (model == "coins" and estimator == "reparameterized")
@@ -117,16 +126,16 @@ def estimates(
 
 @pytest.mark.parametrize(("model", "estimator", "rao_blackwell", "control"), CASES)
 def test_it_is_unbiased(model: str, estimator: str, rao_blackwell: bool, control: bool) -> None:
-    """A z-test of each number at 1 %, over 10,000 samples."""
+    """A z-test of each number at 1 %, over 4000 samples."""
     joint, family, elbo = MODELS[model]()
     copies = [parameter.detach().clone().requires_grad_() for parameter in family.parameters()]
     exact = torch.autograd.grad(elbo(*copies), copies)
     config = GradientConfig(samples=8, rao_blackwell=rao_blackwell, control_variates=control)
     found = estimates(
-        joint, family, 1250, config=config, estimators=dict.fromkeys(family.names, estimator)
+        joint, family, 500, config=config, estimators=dict.fromkeys(family.names, estimator)
     )
     for (name, _), expected in zip(family.named_parameters(), exact, strict=True):
-        error = found[name].std(0) / math.sqrt(1250)
+        error = found[name].std(0) / math.sqrt(500)
         z = (found[name].mean(0) - expected.double()) / error
         assert (z.abs() < 2.58).all(), (name, z)
 
@@ -144,11 +153,11 @@ def test_minibatches_are_unbiased() -> None:
         elbo_gradient(
             joint, family, generator=generator, indices=torch.randint(5, (2,), generator=generator)
         ).gradients
-        for _ in range(2000)
+        for _ in range(500)
     ]
     for (name, _), expected in zip(family.named_parameters(), exact, strict=True):
         values = torch.stack([each[name] for each in found])
-        assert abs(values.mean() - expected) < 2.58 * values.std() / math.sqrt(2000)
+        assert abs(values.mean() - expected) < 2.58 * values.std() / math.sqrt(500)
 
 
 def three_levels(*, named: bool) -> tuple[LogJoint, VariationalFamily]:
@@ -278,7 +287,7 @@ def test_both_estimators_mix() -> None:
     found = estimates(
         joint,
         family,
-        2000,
+        500,
         estimators={"a": "reparameterized", "coin": "score"},
         config=GradientConfig(samples=5),
     )
@@ -289,7 +298,7 @@ def test_both_estimators_mix() -> None:
     elbo = (1 - p) * given[0] + p * given[1] + log_scale + Bernoulli(logits=logits).entropy()
     exact = torch.autograd.grad(elbo, (loc, log_scale, logits))
     for (name, _), expected in zip(family.named_parameters(), exact, strict=True):
-        error = found[name].std() / math.sqrt(2000)
+        error = found[name].std() / math.sqrt(500)
         assert abs(found[name].mean() - expected) < 2.58 * error, name
 
 
@@ -308,9 +317,9 @@ def test_a_full_covariance_is_unbiased_both_ways() -> None:
     elbo = -0.5 * (precision * (covariance + torch.outer(q.mean, q.mean))).sum() + q.entropy()
     exact = torch.autograd.grad(elbo, list(family.parameters()))
     for estimator in ("score", "reparameterized"):
-        found = estimates(joint, family, 1000, estimators={"z": estimator})
+        found = estimates(joint, family, 300, estimators={"z": estimator})
         for (name, _), expected in zip(family.named_parameters(), exact, strict=True):
-            error = found[name].std(0) / math.sqrt(1000)
+            error = found[name].std(0) / math.sqrt(300)
             assert ((found[name].mean(0) - expected).abs() <= 3.5 * error + 1e-6).all(), name
 
 
