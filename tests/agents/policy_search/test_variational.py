@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from wmrl.agents.agent import load_agent
-from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.controller import ControllerAgent, ControllerConfig, batched_actions
 from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
 from wmrl.agents.policy_search.variational import (
     VariationalSearch,
@@ -171,6 +171,8 @@ def test_the_natural_step_of_a_correlated_mean_is_the_covariance_times_the_gradi
             drawn = posterior.draw(64, generator)
         utilities = drawn @ towards
         steps.append(natural_step(posterior, drawn, utilities, prior_std=2.0))
+        if len(steps) > 20:  # more are only for the mean
+            continue
         score = score_function(posterior, drawn)["directions"]
         divergence = prior_divergence(posterior, 2.0)
         own = torch.autograd.grad(divergence, parameters["directions"])[0]
@@ -180,7 +182,7 @@ def test_the_natural_step_of_a_correlated_mean_is_the_covariance_times_the_gradi
     expected = covariance @ (towards - parameters["loc"].detach() / 4.0)
     assert ((loc.mean(0) - expected).abs() < 4 * loc.std(0) / 20.0).all()
     variance = (2.0 * parameters["log_scale"].detach()).exp()
-    for step, gradient in zip(steps, plain, strict=True):
+    for step, gradient in zip(steps[:20], plain, strict=True):
         torch.testing.assert_close(step["directions"], variance[:, None] * gradient)
 
 
@@ -300,20 +302,19 @@ def test_it_learns_a_game(match_env, tmp_path) -> None:
     class Match:
         controller = ControllerConfig(observation_dim=2, action_space=Box(-1, 1, (2,)))
 
-        def __init__(self) -> None:
-            self.env = match_env(4, horizon=20)
-
         def describe(self):
             return {"game": "match"}
 
         def __call__(self, parameters, seed):
-            scores = np.zeros((len(parameters), 4))
-            for row, weights in enumerate(parameters):
-                agent = ControllerAgent(self.controller, weights)
-                observations, _ = self.env.reset(seed=seed % 2**31)
-                for _ in range(20):
-                    observations, rewards, *_ = self.env.step(agent.predict(observations)[0])
-                    scores[row] += rewards
+            scores, weights = np.zeros((len(parameters), 4)), torch.from_numpy(parameters)
+            env = match_env(scores.size, horizon=20)
+            seeds = [seed % 2**31 + slot % 4 for slot in range(scores.size)]
+            observations, _ = env.reset(seed=seeds)
+            for _ in range(20):
+                seen = torch.from_numpy(observations.reshape(*scores.shape, 2))
+                actions = batched_actions(weights, seen, config=self.controller)
+                observations, rewards, *_ = env.step(actions.reshape(-1, 2).numpy())
+                scores += rewards.reshape(scores.shape)
             return scores
 
     fitness = Match()
