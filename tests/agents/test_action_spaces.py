@@ -75,11 +75,11 @@ class Signals:
 )
 def test_ppo_finds_the_optimum(kind: str, tmp_path: Path) -> None:
     config = PPOConfig(
-        steps=16_384,
-        rollout_steps=64,
-        batch_size=256,
-        n_epochs=8,
-        learning_rate=5e-3,
+        steps=6_144,
+        rollout_steps=32,
+        batch_size=128,
+        n_epochs=4,
+        learning_rate=1e-2,
         learning_rate_final=1e-3,
         log_std=-0.5,
         log_std_final=-2.0,
@@ -102,7 +102,7 @@ def test_ppo_finds_the_optimum(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "readout"), READOUTS)
 def test_cma_es_finds_the_optimum(kind: str, readout: str, tmp_path: Path) -> None:
-    config = CMAESConfig(generations=120, population_size=16, sigma=0.5)
+    config = CMAESConfig(generations=50, population_size=16, sigma=0.5)
     fitness = Signals(kind, readout)
     with CMAES(fitness, config, path=tmp_path / "run") as search:
         search.learn(progress=False)
@@ -117,7 +117,7 @@ def test_cma_es_finds_the_optimum(kind: str, readout: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_variational_search_finds_the_optimum(kind: str, tmp_path: Path) -> None:
     config = VariationalSearchConfig(
-        generations=80, population_size=24, std=0.5, alpha=0.01, prior_std=3.0
+        generations=40, population_size=24, std=0.5, alpha=0.01, prior_std=3.0
     )
     fitness = Signals(kind)
     with VariationalSearch(fitness, config, path=tmp_path) as search:
@@ -171,7 +171,7 @@ def test_stores_keep_actions_in_their_own_type(
     kind: str, tmp_path: Path, make_tiny: Callable[..., Any]
 ) -> None:
     task, tiny = CHOICES[kind], make_tiny(CHOICES[kind])
-    store = collect(task, tmp_path / "store", episodes=6, num_envs=3, workers=2, progress=False)
+    store = collect(task, tmp_path / "store", episodes=6, num_envs=3, workers=1, progress=False)
     assert store.metadata.action_space == ActionSpec.of(SPACES[kind])
     assert store.metadata.policy["name"] == ("autoregressive" if kind == "box" else "repeated")
     again = collect(task, tmp_path / "again", episodes=6, num_envs=2, workers=0, progress=False)
@@ -237,7 +237,7 @@ def test_from_data_to_an_agent_in_a_video(
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_scores(kind: str) -> None:
     result = evaluate("random", task=CHOICES[kind], episodes=20, workers=0)
-    again = evaluate("random", task=CHOICES[kind], episodes=20, workers=2)
+    again = evaluate("random", task=CHOICES[kind], episodes=20, workers=1)
     assert result.returns == again.returns
     assert 0.2 * choice_game.HORIZON < result.mean < 0.8 * choice_game.HORIZON
 
@@ -276,5 +276,6 @@ def test_continuous_noise_for_discrete_actions_is_refused(tmp_path: Path) -> Non
             tmp_path / "store",
             policy=AutoregressiveNoise(),
             episodes=1,
+            workers=0,
             progress=False,
         )
