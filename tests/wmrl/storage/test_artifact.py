@@ -1,12 +1,13 @@
 import hashlib
+import itertools
 import json
+import multiprocessing
 import os
 import pickle
 import re
 import shutil
+import signal
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.memory.base import load_memory
+from wmrl.storage import files
 from wmrl.storage.artifact import (
     ArtifactError,
     find_artifact,
@@ -266,48 +268,39 @@ def test_shipped_artifacts_are_whole_and_small(name: str) -> None:
     assert sum(path.stat().st_size for path in artifact.path.iterdir()) < 6e6
 
 
-WRITER = """
-import itertools, sys, torch
-from wmrl.storage.artifact import save_artifact
-print("ready", flush=True)
-for number in itertools.count():
-    save_artifact(
-        sys.argv[1],
-        kind="vision",
-        class_name="VAE",
-        config={"number": number},
-        tensors={"weight": torch.full((20,), float(number % 1000))},
-        card=f"# {number}",
-    )
-"""
+def write_for_ever(path: Path, swap: bool) -> None:
+    if not swap:
+        files.exchange = lambda *_: False  # type: ignore[assignment]
+    for number in itertools.count():
+        save_artifact(
+            path,
+            kind="vision",
+            class_name="VAE",
+            config={"number": number},
+            tensors={"weight": torch.full((20,), float(number % 1000))},
+            card=f"# {number}",
+        )
 
 
+@pytest.mark.filterwarnings("ignore:.*fork")
 @pytest.mark.parametrize("swap", [True, False])
 def test_reading_while_others_write(saved: Path, tmp_path: Path, swap: bool) -> None:
     """Real processes replace the artifact; each reading sees one of their states as a whole."""
-    code = (
-        WRITER
-        if swap
-        else WRITER.replace(
-            'print("ready"',
-            'import wmrl.storage.files as f; f.exchange = lambda *_: False\nprint("ready"',
-        )
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(saved)], stdout=subprocess.PIPE
-    ) as writer:
-        try:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            end, numbers = time.monotonic() + 2.0, set()
-            while time.monotonic() < end:
-                artifact = load_artifact(saved)
-                number = artifact.config.get("number")
-                if number is not None:
-                    assert artifact.tensors["weight"].tolist() == [number % 1000] * 20
-                    numbers.add(number)
-        finally:
-            writer.kill()
+    fork = multiprocessing.get_context("fork")  # has imported torch already
+    writer = fork.Process(target=write_for_ever, args=(saved, swap), daemon=True)
+    writer.start()
+    try:
+        end, numbers = time.monotonic() + 2.0, set()
+        while time.monotonic() < end and len(numbers) < 100:
+            artifact = load_artifact(saved)
+            number = artifact.config.get("number")
+            if number is not None:
+                assert artifact.tensors["weight"].tolist() == [number % 1000] * 20
+                numbers.add(number)
+    finally:
+        writer.kill()
+        writer.join()
+    assert writer.exitcode == -signal.SIGKILL
     assert len(numbers) > 3
 
 

@@ -3,10 +3,10 @@
 import errno
 import fcntl
 import math
+import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -146,27 +146,29 @@ def test_one_owner(tmp_path: Path) -> None:
             run.save_checkpoint("last", {}, {})
 
 
-WRITER = """
-import torch
-from wmrl.storage.run import Run
-run = Run({path!r}, config={{"seed": 1}})
-found = run.load_checkpoint("last")
-step = found.state["step"] if found else 0
-print(step, flush=True)
-while True:
-    step += 1
-    run.save_checkpoint("last", {{"x": torch.full((50_000,), step)}}, {{"step": step}})
-"""
+def write_for_ever(path: Path, first: Any) -> None:
+    run = Run(path, config={"seed": 1})
+    found = run.load_checkpoint("last")
+    step = found.state["step"] if found else 0
+    first.send(step)
+    while True:
+        step += 1
+        run.save_checkpoint("last", {"x": torch.full((50_000,), step)}, {"step": step})
 
 
+@pytest.mark.filterwarnings("ignore:.*fork")
 def test_killed_owner_leaves_the_lock_and_a_whole_checkpoint(tmp_path: Path) -> None:
-    code, checkpoint = WRITER.format(path=str(tmp_path)), tmp_path / "last.checkpoint"
-    steps = []
+    checkpoint = tmp_path / "last.checkpoint"
+    fork = multiprocessing.get_context("fork")  # has imported torch already
+    steps: list[int] = []
     for delay in (0.003, 0.011, 0.017):
         written = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as owner:
-            assert owner.stdout is not None
-            assert int(owner.stdout.readline()) == (steps[-1] if steps else 0)
+        receiver, sender = fork.Pipe(duplex=False)
+        owner = fork.Process(target=write_for_ever, args=(tmp_path, sender), daemon=True)
+        owner.start()
+        try:
+            assert receiver.poll(60)
+            assert receiver.recv() == (steps[-1] if steps else 0)
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline:  # until it has written anything, however busy we are
                 if checkpoint.exists() and checkpoint.stat().st_mtime_ns != written:
@@ -174,7 +176,10 @@ def test_killed_owner_leaves_the_lock_and_a_whole_checkpoint(tmp_path: Path) -> 
             time.sleep(delay)
             with pytest.raises(RunError, match=f"in use by process {owner.pid}"):
                 Run(tmp_path, config={"seed": 1})
+        finally:
             owner.kill()
+            owner.join()
+        assert owner.exitcode == -signal.SIGKILL
         with Run(tmp_path, config={"seed": 1}) as run:
             found = run.load_checkpoint("last")
             assert found is not None
