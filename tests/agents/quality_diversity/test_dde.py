@@ -40,7 +40,13 @@ def config(kind: str, **changes) -> DDEConfig:
     return DDEConfig(**{"encoding": encoding} | small | plain | changes)
 
 
-@pytest.mark.parametrize("kind", ENCODINGS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("none", "vae", "vqvae"),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("autoencoder", "fsq")),
+    ],
+)
 def test_an_interrupted_run_continues_bit_by_bit(kind: str, tmp_path) -> None:
     with DDE(PROBLEM, config(kind), path=tmp_path / "whole", seed=4) as whole:
         whole.learn(progress=False)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wmrl.agents.quality_diversity import initialization
 from wmrl.agents.quality_diversity import search as search_module
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, load_elites
 from wmrl.agents.quality_diversity.dde_config import DDEConfig
@@ -91,14 +92,15 @@ def test_a_folder_taken_by_another_process_is_left(tmp_path: Path, monkeypatch) 
     assert (tmp_path / "out" / "config.json").read_text() == "theirs"
 
 
-def test_invalid_options_leave_no_folder(tmp_path: Path) -> None:
-    """Random arms end within the disc, and cannot fill half of a grid this fine."""
-    fine = ArmProblem(arm=PROBLEM.arm, archive=ArchiveConfig(shape="grid", dims=(800, 800)))
+def test_invalid_options_leave_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few random arms cannot fill half of a grid this fine."""
+    monkeypatch.setattr(initialization, "_MAX_BATCHES", 20)
+    fine = ArmProblem(arm=PROBLEM.arm, archive=ArchiveConfig(shape="grid", dims=(80, 80)))
     config = EliteSearchConfig(problem=fine, algorithm="iso", initial_coverage=0.5, evaluations=300)
     with pytest.raises(ValueError, match="initial_coverage: expected random solutions to fill 50"):
         search_elites(tmp_path / "out", config, progress=False)
     assert not (tmp_path / "out").exists()
-    mended = search_elites(tmp_path / "out", replace(config, initial_coverage=1e-5), progress=False)
+    mended = search_elites(tmp_path / "out", replace(config, initial_coverage=1e-3), progress=False)
     assert len(mended.elites)
 
 
@@ -122,7 +124,10 @@ def test_clear_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["dde", "line"])
-def test_a_finished_search_can_be_extended(algorithm: Any, tmp_path: Path) -> None:
+def test_a_finished_search_can_be_extended(
+    algorithm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "write_map_video", lambda *_, **__: None)
     config = EliteSearchConfig(
         problem=PROBLEM, algorithm=algorithm, encoding=None, evaluations=5_300
     )
