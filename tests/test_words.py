@@ -1,10 +1,12 @@
 """One word for one thing: retired identifiers, options and spellings do not come back."""
 
 import ast
+import functools
 import io
 import json
 import re
 import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,7 +116,7 @@ WORDS = [
         "the colours",
     ),
     Word(
-        r"(?i)\b\w*(quanti|optimi|normali|regulari|initiali|minimi|maximi|utili|visuali|vectori"
+        r"(?i)(quanti|optimi|normali|regulari|initiali|minimi|maximi|utili|visuali|vectori"
         r"|generali|organi|recogni|summari|seriali|reali|speciali|parametri|parameteri|discreti"
         r"|factori|finali|penali|memori|standardi|randomi|synchroni)(s(e[drs]?|ers?|ing|ations?))\b",
         "…ize, …ization",
@@ -128,7 +130,7 @@ WORDS = [
         "text",
         "grey",
     ),
-    Word(r"(?i)\b\w*(label|model|travel|signal)l(ed|ing)\b", "one l", "text", "labelled"),
+    Word(r"(?i)(label|model|travel|signal)l(ed|ing)\b", "one l", "text", "labelled"),
     Word(r"(?i)\banalyse[drs]?\b|\banalysing\b", "analyze", "text", "it is analysed"),
 ]
 
@@ -187,14 +189,22 @@ def uses_in_text(text: str, words: list[Word]) -> list[str]:
     ]
 
 
-def uses_in_names(text: str, words: list[Word]) -> list[str]:
-    """Lists the uses of words as identifiers of Python code, one line each."""
+def uses_in_names(text: str) -> list[str]:
+    """Lists the uses of retired words as identifiers of Python code, one line each."""
+    lines = defaultdict(list)
+    for name, line in identifiers(text):
+        lines[name].append(line)
     return [
         f"line {line}: {name!r}, say {word.instead}"
-        for name, line in identifiers(text)
-        for word in words
-        if re.fullmatch(word.pattern, name)
+        for name in lines
+        for word in retired(name)
+        for line in lines[name]
     ]
+
+
+@functools.cache  # most names are in many files
+def retired(name: str) -> list[Word]:
+    return [word for word in words_for("names") if re.fullmatch(word.pattern, name)]
 
 
 def words_for(*places: str) -> list[Word]:
@@ -207,7 +217,7 @@ def test_code_uses_the_present_words(folder: str) -> None:
     for path in CODE:
         if path.is_relative_to(ROOT / folder):
             text = without_exemptions(path, path.read_text())
-            found = uses_in_text(text, words_for("text")) + uses_in_names(text, words_for("names"))
+            found = uses_in_text(text, words_for("text")) + uses_in_names(text)
             uses += [f"{path.relative_to(ROOT)}, {use}" for use in found]
     assert not uses, "\n".join(uses)
 
@@ -254,15 +264,26 @@ def test_exemptions_are_needed(exemption: Exemption) -> None:
     assert needed
 
 
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef
+
+
 def docstrings() -> list[str]:
     return [
         docstring
         for folder in FOLDERS
         for path in sorted((ROOT / folder).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        and (docstring := ast.get_docstring(node))
+        for node in documented(ast.parse(path.read_text()))
+        if (docstring := ast.get_docstring(node))
     ]
+
+
+def documented(node: ast.AST) -> Iterator[Documented]:
+    """A module, and all classes and functions in it; expressions hold none."""
+    if isinstance(node, Documented):
+        yield node
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.stmt | ast.excepthandler | ast.match_case):
+            yield from documented(inner)
 
 
 def test_docstrings_begin_with_what_a_thing_is_or_does() -> None:
