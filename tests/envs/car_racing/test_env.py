@@ -20,7 +20,6 @@ from wmrl.envs.car_racing.env import CarRacing
 
 SCENE_ROWS = 84
 FLAGS: list[dict[str, bool]] = [{}, {"domain_randomize": True}, {"continuous": False}]
-TRACKS = 20
 STEPS = 240
 DRAWN_STEPS = {1, 12, 30, 49, 100, 160, 239}
 
@@ -105,15 +104,18 @@ def drive_side_by_side(
             return
 
 
+@pytest.mark.parametrize("tracks", [8, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("flags", FLAGS, ids=str)
-def test_equals_gymnasium_in_physics_exactly_and_in_pixels_closely(flags: dict[str, bool]) -> None:
+def test_equals_gymnasium_in_physics_exactly_and_in_pixels_closely(
+    flags: dict[str, bool], tracks: int
+) -> None:
     original, fast = Original(**flags), CarRacing(**flags)
-    pairs = [p for seed in range(TRACKS) for p in drive_side_by_side(original, fast, seed)]
+    pairs = [p for seed in range(tracks) for p in drive_side_by_side(original, fast, seed)]
     states, fast_states = (np.array(side, np.int16) for side in zip(*pairs, strict=True))
     difference = abs(states - fast_states)
     scene, bar = difference[:, :SCENE_ROWS], difference[:, SCENE_ROWS:]
 
-    assert len(pairs) > 5 * TRACKS
+    assert len(pairs) > 5 * tracks
     assert scene.mean() <= 0.1
     assert scene.mean(axis=(1, 2, 3)).max() <= 0.5
     assert (scene <= 4).mean() >= 0.99
@@ -145,7 +147,7 @@ def test_reset_replays_an_episode_whatever_came_before(flags: dict[str, bool]) -
         rng = np.random.default_rng(seed)
         env.reset(seed=seed)
         trace = []
-        for step in range(300):
+        for step in range(200):
             action: Any = STYLES[seed % len(STYLES)](env, rng, step)
             result = env.advance(action if env.continuous else as_discrete(action))
             trace.append([*physics(env), *result[:3]])
@@ -154,7 +156,7 @@ def test_reset_replays_an_episode_whatever_came_before(flags: dict[str, bool]) -
         return trace
 
     used = CarRacing(**flags)
-    for seed in (5, 6, 7, 8, 5, 7):
+    for seed in (5, 7, 6, 5):
         fresh = CarRacing(**flags)
         assert episode(used, seed) == episode(fresh, seed)
         np.testing.assert_array_equal(used.observe(), fresh.observe())

@@ -45,10 +45,10 @@ def test_it_is_plain_stepping_to_the_bit(render_mode: str | None) -> None:
     for seed, frames in ((3, 4), (4, 7)):
         for env in games:
             env.reset(seed=seed)
-        for agent_step in range(60):
+        for agent_step in range(30):
             noise = generator.uniform(-0.3, 0.3, 3)
             action = np.clip(AWAY + noise, [-1, 0, 0], 1).astype(np.float32)
-            if agent_step == 40:
+            if agent_step == 12:
                 for env in games:
                     throw_out(env)
             began = slow.t
@@ -62,7 +62,7 @@ def test_it_is_plain_stepping_to_the_bit(render_mode: str | None) -> None:
             if expected[1]:
                 break
         assert expected[1]
-        assert agent_step == 40
+        assert agent_step == 12
         assert 1 < round((slow.t - began) * FPS) < frames
     for env in games:
         env.close()

@@ -184,19 +184,19 @@ def fit(joint: LogJoint, family: VariationalFamily, **options: Any) -> Posterior
     return fit_posterior(joint, family, FitConfig(**options), progress=False, device="cpu")
 
 
-_QUICK = {("normal-normal", "score"), ("three-levels", "auto"), ("poisson-gamma", "auto")}
-
-
 @pytest.mark.parametrize(
-    ("name", "estimator"),
+    ("name", "estimator", "window"),
     [
-        pytest.param(*pair, marks=() if pair in _QUICK else pytest.mark.slow)
-        for pair in itertools.product(MODELS, ("auto", "score"))
+        *(("normal-normal", estimator, 50) for estimator in ("auto", "score")),
+        *(
+            pytest.param(*pair, FitConfig.window, marks=pytest.mark.slow)
+            for pair in itertools.product(MODELS, ("auto", "score"))
+        ),
     ],
 )
-def test_conjugate_models_end_in_their_posterior(name: str, estimator: str) -> None:
+def test_conjugate_models_end_in_their_posterior(name: str, estimator: str, window: int) -> None:
     model = MODELS[name]()
-    found = fit(model.joint, model.family, estimator=estimator)
+    found = fit(model.joint, model.family, estimator=estimator, window=window)
     assert found.converged
     assert abs(found.elbo - model.evidence) <= 0.01
     assert abs(found.log_evidence - model.evidence) <= 0.01
@@ -224,7 +224,7 @@ def test_minibatches_end_near_the_posterior() -> None:
     joint = LogJoint(
         {"prior": model.joint.terms["prior"], "data": Term(data.function, data.data, ("y",))}
     )
-    found = fit(joint, model.family, batch_size=5)
+    found = fit(joint, model.family, batch_size=5, window=50)
     assert found.family["mu"].mean.item() == pytest.approx(model.mean.item(), abs=0.05)
     assert found.family["mu"].std.item() == pytest.approx(model.std.item(), rel=0.15)
 
@@ -236,7 +236,7 @@ def test_same_seed_same_bits(tmp_path: Path) -> None:
         found = fit_posterior(
             model.joint,
             model.family,
-            FitConfig(steps=300, window=100),
+            FitConfig(steps=90, window=30),
             seed=seed,
             progress=False,
             device="cpu",
@@ -246,7 +246,7 @@ def test_same_seed_same_bits(tmp_path: Path) -> None:
     assert ends[0] == ends[1]
     assert ends[0] != ends[2]
     rows = read_metrics(tmp_path / "0" / "metrics.csv")
-    assert [row["step"] for row in rows] == [100, 200, 300]
+    assert [row["step"] for row in rows] == [30, 60, 90]
     assert [row["elbo"] for row in rows] == [row["elbo"] for row in ends[0][1]]
 
 
@@ -366,7 +366,8 @@ def test_discrete_latents_are_found() -> None:
         }
     )
     config = GradientConfig(samples=256)  # the rarer of two is drawn often enough
-    found = fit(joint, VariationalFamily({"z": BernoulliFactor(5)}), gradient=config)
+    family = VariationalFamily({"z": BernoulliFactor(5)})
+    found = fit(joint, family, gradient=config, learning_rate=0.2, window=25)
     exact = torch.sigmoid(4.0 * y)  # log odds: ((y + 2)² − (y − 2)²) / 2
     assert found.estimators == {"z": "score"}
     assert torch.allclose(found.family["z"].mean, exact, atol=0.01)
@@ -562,7 +563,7 @@ def test_what_is_frozen_stays() -> None:
         family["z"].log_scale.requires_grad_(False)
         family["y"].requires_grad_(False)
         joint = LogJoint({"p": lambda z, y: Normal(y, 1.0).log_prob(z)})
-        fit(joint, family, estimator=estimator, steps=800)
+        fit(joint, family, estimator=estimator, steps=250)
         assert family["z"].mean.item() == pytest.approx(2.0, abs=0.1)
         assert (family["z"].std.item(), family["y"].mean.item()) == (0.5, 2.0)
     family.requires_grad_(False)
@@ -574,7 +575,7 @@ def test_a_caller_s_settings_do_not_matter() -> None:
     """Neither gradients that are off nor another default precision."""
     joint = LogJoint({"p": lambda z: Normal(1.0, 1.0).log_prob(z).sum(1)})
     with torch.no_grad():
-        found = fit(joint, VariationalFamily({"z": NormalFactor(2)}), steps=300)
+        found = fit(joint, VariationalFamily({"z": NormalFactor(2)}), steps=100)
         assert found.estimators == {"z": "reparameterized"}
         assert found.elbo == pytest.approx(0.0, abs=0.01)
     default = torch.get_default_dtype()

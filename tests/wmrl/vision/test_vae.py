@@ -108,7 +108,7 @@ def test_a_small_variance_keeps_faint_details() -> None:
         vae = VAE(config, generator=torch.Generator().manual_seed(0))
         optimizer = torch.optim.Adam(vae.parameters(), 2e-3)
         for _ in range(300):
-            batch = frames[torch.randint(0, 256, (64,), generator=generator)]
+            batch = frames[torch.randint(0, 256, (16,), generator=generator)]
             loss, parts = vae.loss(batch, generator)
             optimizer.zero_grad()
             loss.backward()
