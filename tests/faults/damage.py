@@ -164,9 +164,13 @@ def prepare(
     """Makes a snapshot of each plan and stage, and reads their contents."""
     snapshots: Snapshots = {}
     for plan in small_run.PLANS:
+        before = None
         for number, stage in enumerate(small_run.STAGES):
-            snapshots[plan, stage] = root / f"{plan}-{number}"
-            small_run.run(snapshots[plan, stage], plan, stop_before=stage)
+            path = snapshots[plan, stage] = root / f"{plan}-{number}"
+            if before and stage:  # the finished run is to be one that was never stopped
+                shutil.copytree(before, path)
+            small_run.run(path, plan, stop_before=stage)
+            before = path
     contents = {key: small_run.contents(path) for key, path in snapshots.items()}
     return snapshots, {
         (plan, stage): {"read": contents[plan, stage], "resumed": contents[plan, None]}

@@ -8,10 +8,11 @@ import suites
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("damage", 8), ("interruptions", 2), ("forgery", 24), ("commands", 12), ("hostile", 21)],
+    [("damage", 5), ("interruptions", 2), ("forgery", 24), ("commands", 12), ("hostile", 21)],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_short_form(name: str, count: int, tmp_path: Path) -> None:
+def test_short_form(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("command_line.SECONDS", 4)  # those that accept their words take all of it
     outcomes = list(suites.SUITES[name].run(count, 7, tmp_path))
     assert len(outcomes) == count
     assert not [outcome for outcome in outcomes if not outcome.passed]
