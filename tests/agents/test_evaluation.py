@@ -19,6 +19,11 @@ FAST = "vsg/CarRacing-v3"
 
 SHORT = replace(CAR_RACING, max_frames=240)
 
+# What plays whole games is the same for both kinds of latents.
+with_discrete_if_slow = pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
+
 
 @pytest.fixture(scope="module")
 def world_model(tiny) -> WorldModel:
@@ -89,12 +94,14 @@ def test_damaged_results_are_refused(tmp_path):
         EvaluationResult.load(path)
 
 
-def test_scores_equal_those_of_single_episodes(agent, tiny, tmp_path):
+@with_discrete_if_slow
+def test_scores_equal_those_of_single_episodes(agent, tiny, world_model, tmp_path):
     """The oracle: each seed in a fresh environment of its own; the agent opened by its path."""
     agent.save(tmp_path / "agent")
-    scores = evaluate(tmp_path / "agent", episodes=2, base=FAST, num_envs=2, workers=1)
+    options = {"episodes": 2, "base": FAST, "num_envs": 2, "workers": 0}
+    scores = evaluate(tmp_path / "agent", world_model=world_model, **options)
     for seed, expected, length in zip(scores.seeds, scores.returns, scores.lengths, strict=True):
-        env = LatentEnv(vision=tiny.vision, memory=tiny.memory, base=FAST, device="cpu")
+        env = LatentEnv(task=SHORT, base=FAST, **tiny.kwargs)
         observation, _ = env.reset(seed=seed)
         total, agent_steps, over = 0.0, 0, False
         while not over:
@@ -112,6 +119,7 @@ def test_scores_equal_those_of_single_episodes(agent, tiny, tmp_path):
     assert set(scores.versions) == {"wmrl", "gymnasium", "numpy", "torch"}
 
 
+@with_discrete_if_slow
 def test_workers_change_nothing(agent, world_model):
     options = {
         "episodes": 3,
@@ -124,7 +132,7 @@ def test_workers_change_nothing(agent, world_model):
 
 
 def test_random_actions():
-    options = {"episodes": 2, "base": FAST, "workers": 0}
+    options = {"episodes": 2, "task": SHORT, "base": FAST, "workers": 0}
     first = evaluate("random", num_envs=2, **options)
     assert first.agent == "random"
     assert first.digest == ""
@@ -188,6 +196,7 @@ def test_dream_scores_are_first_episodes(agent, world_model):
     assert max(scores.lengths) <= 15
 
 
+@with_discrete_if_slow
 def test_no_dream_without_a_memory(tiny):
     blind = WorldModel.open("car-racing", tiny.vision, None, device="cpu")
     config = ControllerConfig.for_spaces(blind.observation_space, blind.action_space)
@@ -200,6 +209,7 @@ def test_no_dream_without_a_memory(tiny):
     assert scores.lengths == (250,)
 
 
+@with_discrete_if_slow
 def test_original_environment_gives_the_same_rewards(agent, world_model):
     """Physics are the same; pixels, and with them what a policy does, may differ a little."""
     blind = np.where(np.arange(agent.config.parameter_count) < 48, 0.0, agent.parameters)
