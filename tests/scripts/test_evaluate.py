@@ -27,6 +27,9 @@ def test_a_dream_score(agent_path: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert str(out) in printed
 
 
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_real_score(agent_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for run_name in ("first", "second"):  # whose artifacts have the same name

@@ -42,6 +42,9 @@ def play(monkeypatch: pytest.MonkeyPatch, tiny: Any):
     return play
 
 
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_the_real_game_is_driven_by_the_keys(play: Any, capsys: pytest.CaptureFixture) -> None:
     gas = play("real", {2: (pygame.K_UP, True), 30: (pygame.K_ESCAPE, True)}, seed=1)
     assert len(gas) == 31

@@ -45,6 +45,9 @@ def test_evolution_in_a_dream(words: list[str], tmp_path: Path, capsys: Any) -> 
     assert ["score/mean" in row for row in rows] == [False, True]
 
 
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 def test_evolution_in_the_game_starts_from_an_agent(words: list[str], tmp_path: Path) -> None:
     real = [*words, *EVOLUTION, "--env", "real", "--num-envs", "3", "--workers", "0"]
     assert run([*real, "--hidden-dims", "3"]) == 0
@@ -56,6 +59,9 @@ def test_evolution_in_the_game_starts_from_an_agent(words: list[str], tmp_path: 
     assert agent.config.hidden_dims == (3,)
 
 
+@pytest.mark.parametrize(
+    "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
+)
 @pytest.mark.parametrize("rank", ["0", "2"])
 def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> None:
     options = ["--algorithm", "variational", *EVOLUTION[2:], "--rank", rank, "--alpha-final", "1"]
