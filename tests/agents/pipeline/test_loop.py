@@ -234,14 +234,14 @@ def killed_and_resumed(path: Path, name: str, *, kills: int, longest: float, see
 )
 def test_killed_and_resumed(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "killed"
-    assert killed_and_resumed(path, finished.name, kills=1, longest=2.0, seed=0)
+    assert killed_and_resumed(path, finished.name, kills=1, longest=1.5, seed=0)
     assert bits(path) == bits(finished)
 
 
 @pytest.mark.slow
 def test_killed_a_dozen_times(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "killed"
-    struck = killed_and_resumed(path, finished.name, kills=12, longest=1.0, seed=1)
+    struck = killed_and_resumed(path, finished.name, kills=12, longest=0.6, seed=1)
     assert struck >= 10
     assert bits(path) == bits(finished)
 
