@@ -50,8 +50,17 @@ def test_both_checkers_pass_on_frames(kind: str) -> None:
     check_env_for_sb3(FrameEnv(CHOICES[kind]), skip_render_check=True)
 
 
-@pytest.mark.parametrize("discrete_latents", [False, True], ids=["gaussian", "codes"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "discrete_latents"),
+    [
+        *((kind, False) for kind in KINDS),
+        *(
+            pytest.param(kind, True, marks=() if kind == "discrete" else pytest.mark.slow)
+            for kind in KINDS
+        ),
+    ],
+    ids=[f"{kind}-{latents}" for latents in ("gaussian", "codes") for kind in KINDS],
+)
 def test_latents_and_dreams_have_the_actions_of_the_game(
     kind: str, discrete_latents: bool, make_tiny: Callable[..., Any]
 ) -> None:

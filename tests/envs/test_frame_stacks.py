@@ -115,7 +115,7 @@ def test_no_stack_reaches_into_another_episode(
     latents = env.reset(seed=0)[0][:, : vision.latent_dim]
     over, ends = [False] * 3, 0
     generator = np.random.default_rng(0)
-    for _ in range(60):
+    for _ in range(30):
         expected = vision.encode_numpy(np.stack(stacks))
         np.testing.assert_allclose(latents, expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(env.frames, np.stack(stacks)[..., -3:])

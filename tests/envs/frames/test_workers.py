@@ -189,7 +189,11 @@ def test_a_process_that_a_game_forks_gives_no_answers(capfd: pytest.CaptureFixtu
     assert "Traceback" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize(
+    "closed",
+    [(0, 1, 2), *(pytest.param((one,), marks=pytest.mark.slow) for one in range(3))],
+    ids=str,
+)
 def test_workers_start_although_standard_streams_are_closed(
     tmp_path: Path, closed: tuple[int, ...]
 ) -> None:
@@ -312,7 +316,7 @@ def test_workers_know_the_environments_of_a_script(run_script: RunScript) -> Non
         "gym.register('mine/Text-v0', entry_point='__main__:Mine')\n"
         "for name in ('mine/Game-v3', 'mine/Text-v0'):\n"
         "    for task, base in ((TOY, name), (replace(TOY, env_id=name), None)):\n"
-        "        env = FrameVectorEnv(2, task=task, base=base, workers=2)\n"
+        "        env = FrameVectorEnv(2, task=task, base=base, workers=1)\n"
         "        print(np.unique(env.reset(seed=0)[0]))\n"
         "        env.close()\n"
     )
@@ -346,19 +350,22 @@ HANG = (
     "import numpy as np\n"
     "from rogue_game import SLEEPY\n"
     "from wmrl.envs.frames.vector import FrameVectorEnv\n"
-    "env = FrameVectorEnv(4, task=SLEEPY, workers=4)\n"
+    "env = FrameVectorEnv(2, task=SLEEPY, workers=2)\n"
     "env.reset(seed=0)\n"
     "print(*(worker._process.pid for worker in env._workers), flush=True)\n"
-    "with env_closing(env): env.step(np.full((4, 1), {way}, np.float32))\n"
+    "with env_closing(env): env.step(np.full((2, 1), {way}, np.float32))\n"
 ).replace("with env_closing(env)", "from contextlib import closing\nwith closing(env)")
 
 
-@pytest.mark.parametrize("way", [0.25, 0.75], ids=["asleep", "in compiled code"])
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(0.25, marks=pytest.mark.slow, id="asleep"), pytest.param(0.75, id="computing")],
+)
 def test_workers_that_hang_end_with_their_parent(run_script: RunScript, way: float) -> None:
     parent = run_script(HANG.format(way=way))
     assert parent.stdout is not None
     pids = [int(word) for word in parent.stdout.readline().split()]
-    assert len(pids) == 4
+    assert len(pids) == 2
     time.sleep(0.3)
     assert all(map(alive, pids))
     parent.kill()
@@ -382,7 +389,7 @@ def test_ctrl_c_ends_a_script_whose_games_hang(run_script: RunScript, group: boo
 
 
 def test_workers_are_given_up_together() -> None:
-    env = FrameVectorEnv(6, task=SLEEPY, workers=6)
+    env = FrameVectorEnv(4, task=SLEEPY, workers=4)
     env.reset(seed=0)
     for worker in env._workers:
         worker.send("step")

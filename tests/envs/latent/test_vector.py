@@ -46,10 +46,10 @@ def rollout(env, actions, *, seed=0):
 
 
 def test_make_vec_drives_cars_over_workers(tiny):
-    kwargs = {"num_envs": 4, "autoreset_mode": "SameStep", "max_episode_steps": 3} | tiny.kwargs
+    kwargs = {"num_envs": 2, "autoreset_mode": "SameStep", "max_episode_steps": 3} | tiny.kwargs
     two = gym.make_vec("vsg/CarRacingLatent-v0", workers=2, **kwargs)
     none = gym.make_vec("vsg/CarRacingLatent-v0", workers=0, **kwargs)
-    dream = gym.make_vec("vsg/CarRacingDream-v0", num_envs=4, **tiny.kwargs)
+    dream = gym.make_vec("vsg/CarRacingDream-v0", num_envs=2, **tiny.kwargs)
     assert isinstance(two, LatentVectorEnv)
     assert two.observation_space == dream.observation_space
     assert two.action_space == dream.action_space

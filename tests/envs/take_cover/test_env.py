@@ -125,7 +125,7 @@ def test_the_return_is_the_number_of_survived_tics(env: TakeCover, seed: int) ->
         assert not info["survived"]
 
 
-@pytest.mark.parametrize("frames", [2, 4, 5])
+@pytest.mark.parametrize("frames", [2, pytest.param(4, marks=pytest.mark.slow), 5])
 def test_advance_equals_repeated_steps(frames: int) -> None:
     single, skipping = TakeCover(max_tics=333), TakeCover(max_tics=333)
     for seed in range(3):
@@ -263,7 +263,9 @@ def test_records_video(tmp_path: Path) -> None:
     assert list(tmp_path.glob("videos/*.mp4"))
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "context", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.slow)]
+)
 def test_runs_in_worker_processes(env: TakeCover, context: str) -> None:
     envs = gym.make_vec(
         "vsg/TakeCover-v0",
