@@ -47,9 +47,9 @@ def test_it_learns_a_curve(kind: str) -> None:
     config = EncodingTrainingConfig(weight_penalty=0, learning_rate=3e-3)
     trainer = EncodingTrainer(make(kind), config)
     first = trainer.fit(vectors(0))
-    for _ in range(40):
+    for _ in range(20):
         last = trainer.fit(vectors(0))
-    assert trainer.steps == 41 * 5 * 4
+    assert trainer.steps == 21 * 5 * 4
     assert last["squared_error"] < 0.2 * first["squared_error"]
     judged = vectors(1)
     with torch.no_grad():

@@ -96,7 +96,10 @@ def test_a_warmup_leaves_time_for_the_codebook(tmp_path: Path) -> None:
 
 
 def test_it_learns_what_it_sees(tmp_path: Path) -> None:
-    vision = train(tmp_path, replace(TRAINING, steps=300, learning_rate=3e-3, checkpoint_every=100))
+    vision = train(
+        tmp_path,
+        replace(TRAINING, steps=300, learning_rate=3e-3, log_every=100, checkpoint_every=300),
+    )
     held_out = images(32, 1).images
     codes = encode_images(vision, held_out)
     assert codes.shape == (32, 4)
@@ -185,7 +188,10 @@ def test_a_prior_s_run_is_kept_and_resumed(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_prior_learns_its_language(tmp_path: Path) -> None:
-    prior = learn(tmp_path, replace(PRIOR_TRAINING, steps=400, learning_rate=5e-3))
+    prior = learn(
+        tmp_path,
+        replace(PRIOR_TRAINING, steps=400, learning_rate=5e-3, log_every=100, checkpoint_every=400),
+    )
     codes, labels = language(50, 1)
     nats = nats_per_image(prior, codes, labels, batch_size=20)
     assert nats.shape == (50,)

@@ -169,7 +169,7 @@ def test_held_out_episodes_are_never_trained_on(
 
 def test_it_learns(make_rollouts: MakeRollouts, tmp_path: Path) -> None:
     store = make_rollouts((30, 30, 30, 30))
-    training = TrainingConfig(steps=400, batch_size=32, learning_rate=3e-3)
+    training = TrainingConfig(steps=400, batch_size=16, learning_rate=3e-3)
     _train([store], tmp_path, training, config=VAEConfig(base_channels=8, latent_dim=6))
     metrics = json.loads((tmp_path / "report.json").read_text())["held_out"]
     assert metrics["squared_error"] < 100  # the mean frame has 231
