@@ -8,7 +8,7 @@ import suites
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("damage", 5), ("interruptions", 2), ("forgery", 24), ("commands", 12), ("hostile", 21)],
+    [("damage", 3), ("interruptions", 1), ("forgery", 20), ("commands", 8), ("hostile", 21)],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_short_form(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,18 +55,18 @@ def test_errors(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert not (tmp_path / "x.png").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["a.png", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a.svg", "a.pdf"))]
+)
 def test_only_its_own_plots_are_replaced(
-    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    for name in ("a.png", "a.svg", "a.pdf"):
-        words = ["curves", str(runs), "-o", str(tmp_path / name)]
-        assert cli.run(words) == cli.run(words) == 0
-        (tmp_path / name).write_bytes(b"a photograph")
-        assert cli.run(words) == 2
-        assert (
-            "out: expected a new file or an earlier plot of wmrl curves" in capsys.readouterr().err
-        )
-        assert (tmp_path / name).read_bytes() == b"a photograph"
+    words = ["curves", str(runs), "-o", str(tmp_path / name)]
+    assert cli.run(words) == cli.run(words) == 0
+    (tmp_path / name).write_bytes(b"a photograph")
+    assert cli.run(words) == 2
+    assert "out: expected a new file or an earlier plot of wmrl curves" in capsys.readouterr().err
+    assert (tmp_path / name).read_bytes() == b"a photograph"
     assert cli.run(["curves", str(runs), "-o", str(tmp_path / "a.jpg")]) == 2
     assert "ending in .png, .svg or .pdf" in capsys.readouterr().err
 

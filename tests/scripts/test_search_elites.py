@@ -15,6 +15,7 @@ from wmrl.scripts.cli import run
 from wmrl.storage.artifact import load_artifact
 
 ALGORITHMS = ("dde", "dde-published", "iso", "line", "cma-me", "cma-mae")
+FURTHER = ("dde-published", "cma-me")  # variants of dde and of cma-mae
 SMALL = ["--num-joints", "6", "--cells", "40", "--evaluations", "1500"]
 
 
@@ -58,7 +59,10 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Count:
     return Count(monkeypatch)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    "algorithm",
+    [pytest.param(name, marks=pytest.mark.slow if name in FURTHER else ()) for name in ALGORITHMS],
+)
 def test_each_algorithm_finds_elites(
     algorithm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: Count
 ) -> None:

@@ -185,6 +185,7 @@ def test_an_ensemble_over_codes_is_trained(
     assert memory.config.member["decoding"] == "sequential"
 
 
+@pytest.mark.slow
 def test_memories_are_compared(
     make_store: MakeStore,
     vae_run: Path,

@@ -77,6 +77,7 @@ print(folder)
 """
 
 
+@pytest.mark.slow
 def test_a_read_only_installation_without_a_home_has_a_cache(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     home = {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none", "TMPDIR": str(tmp_path)}

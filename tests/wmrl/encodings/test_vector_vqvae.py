@@ -84,6 +84,7 @@ def test_rezero_layers_begin_as_the_identity() -> None:
         assert torch.equal(layer(hidden), expected)
 
 
+@pytest.mark.slow
 def test_a_network_of_rezero_layers_learns() -> None:
     deep: dict[str, Any] = SMALL | {"hidden_dims": (32,) * 6}
     model = train(VectorVQVAEConfig(rezero=True, warmup_steps=100, **deep), 500)

@@ -193,7 +193,7 @@ def test_dropout_leaves_reward_and_termination_alone() -> None:
     ("sequence_model", "decoding"),
     [
         ("lstm", "sequential"),
-        ("transformer", "parallel"),
+        pytest.param("transformer", "parallel", marks=pytest.mark.slow),
         pytest.param("lstm", "parallel", marks=pytest.mark.slow),
         pytest.param("transformer", "sequential", marks=pytest.mark.slow),
     ],

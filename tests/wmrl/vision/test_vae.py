@@ -93,6 +93,7 @@ def test_the_variance_of_pixels_weighs_the_error(frames: torch.Tensor) -> None:
     assert terms(None) == (pytest.approx(expected, rel=1e-4), pytest.approx(error))
 
 
+@pytest.mark.slow
 def test_a_small_variance_keeps_faint_details() -> None:
     """The brightness of a faint square is only worth its nats if pixels are precise."""
     generator = torch.Generator().manual_seed(0)

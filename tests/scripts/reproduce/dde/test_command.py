@@ -51,6 +51,7 @@ def test_a_small_run_whose_searches_are_reused(
     assert [read_json(file) for file in files] == reports
 
 
+@pytest.mark.slow
 def test_several_calls_may_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = ArmProblem(arm=Arm(num_joints=4), archive=ArchiveConfig(cells=20, qd_score_offset=-1.6))
     for name, method in (("1000-joints", "line"), ("20-joints", "iso"), ("20-joints", "line")):

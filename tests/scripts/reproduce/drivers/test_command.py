@@ -58,6 +58,7 @@ def times(*folders: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in files}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_tiny")
 def test_a_small_run_whose_results_are_reused(
     tmp_path: Path, make_tiny: Any, capsys: pytest.CaptureFixture[str]

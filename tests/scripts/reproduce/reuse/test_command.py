@@ -35,6 +35,7 @@ def quick_stds(arm: Arm, targets: np.ndarray) -> np.ndarray:
     return stds if not arm.obstacles else stds * np.nan
 
 
+@pytest.mark.slow
 def test_a_small_run_whose_results_are_reused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "squares"
 
 
+@pytest.mark.slow
 def test_a_short_run_and_nothing_is_trained_twice(
     folder: Path,
     tmp_path: Path,
