@@ -296,28 +296,22 @@ def open_loop_report(
         - ``dreams``: number of dreams over which the errors are averaged.
     """
     starts = _sample_start_states(latents, burn_in, num_dreams, seed)
-    reached: dict[int, list[int]] = {horizon: [] for horizon in HORIZONS}
-    for row, start in enumerate(starts):
-        for horizon in HORIZONS:
-            if start.time + horizon <= len(latents[start.episode]):
-                reached[horizon].append(row)
-    reached = {horizon: rows for horizon, rows in reached.items() if rows}
-    if not reached:
+    if not starts:
         return {}
+    recorded = [_recorded_frames(episodes[start.episode], start.time) for start in starts]
+    steps = HORIZONS[max(map(len, recorded)) - 2]  # the longest that an episode reaches
     dreamed = {
-        name: _dream(memory, latents, starts, burn_in, max(reached), seed, temperature)
+        name: _dream(memory, latents, starts, burn_in, steps, seed, temperature)
         for name, temperature in (("dream", 1.0), ("likeliest", _GREEDY))
     }
-    return {
-        str(horizon): _compare(
-            vision,
-            [episodes[starts[row].episode] for row in rows],
-            [starts[row].time for row in rows],
-            {name: latents[rows, horizon - 1] for name, latents in dreamed.items()},
-            horizon,
-        )
-        for horizon, rows in reached.items()
-    }
+    report = {}
+    for place, horizon in enumerate(HORIZONS, start=1):
+        rows = [row for row, frames in enumerate(recorded) if place < len(frames)]
+        if rows:
+            pairs = np.stack([recorded[row][[0, place]] for row in rows])
+            guesses = {name: latents[rows, horizon - 1] for name, latents in dreamed.items()}
+            report[str(horizon)] = _compare(vision, pairs, guesses)
+    return report
 
 
 def _sample_start_states(
@@ -380,31 +374,36 @@ def _dream(
     return torch.stack(dreamed, 1)
 
 
-def _compare(
-    vision: Vision,
-    episodes: Sequence[StoredEpisode],
-    times: Sequence[int],
-    dreamed: Mapping[str, Tensor],
-    horizon: int,
-) -> dict[str, Any]:
-    """Compares dreams after ``horizon`` steps with the recordings.
+def _recorded_frames(episode: StoredEpisode, time: int) -> np.ndarray:
+    """Reads the frames with which the dreams from one recorded state are compared.
+
+    Args:
+        episode: recorded episode.
+        time: agent step at which the dream starts.
+
+    Returns:
+        Stacks of frames: the first at the start, the others after each of the ``HORIZONS`` that the
+        episode reaches.
+    """
+    store, summary = episode
+    reached = [horizon for horizon in HORIZONS if time + horizon <= summary.length]
+    return store.stacks(summary.index, time, time + max(reached) + 1)[[0, *reached]]
+
+
+def _compare(vision: Vision, pairs: np.ndarray, dreamed: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Compares dreams with the recordings after the same number of steps.
 
     Args:
         vision: vision model that decodes latents.
-        episodes: recorded episode of each dream.
-        times: agent step of the recording at which each dream starts.
-        dreamed: latents ``(B, Z)`` after ``horizon`` steps of B dreams, by kind of dream.
-        horizon: number of dreamed steps.
+        pairs: ``(B, 2, ...)``, stacks of frames of B recordings: at the start of the dream, and
+            after the dreamed steps.
+        dreamed: latents ``(B, Z)`` after the dreamed steps, by kind of dream.
 
     Returns:
         One entry of the result of :func:`open_loop_report`: mean errors by name, and the number of
         dreams.
     """
-    pairs = [
-        store.stacks(summary.index, time, time + horizon + 1)[[0, -1]]
-        for (store, summary), time in zip(episodes, times, strict=True)
-    ]
-    seen = torch.from_numpy(np.stack(pairs)).to(vision.device)
+    seen = torch.from_numpy(pairs).to(vision.device)
     first, last = newest_frames(seen, vision.frame_stack).unbind(1)
     guesses = {
         **{name: vision.decode(latents) for name, latents in dreamed.items()},
@@ -415,4 +414,4 @@ def _compare(
         name: float(squared_error(guess.float() / 255.0, last.float() / 255.0).mean())
         for name, guess in guesses.items()
     }
-    return {**errors, "dreams": len(times)}
+    return {**errors, "dreams": len(pairs)}
