@@ -2,8 +2,9 @@
 
 One rule makes the blocks short enough for a test: an option ``--name N``, or an argument or
 variable ``name=N``, whose name is in ``AMOUNTS`` gets the amount that stands there. All else is as
-on the page. Two amounts that the page leaves to their defaults are lowered in the fixture
-``quick``. There, games are also played without worker processes, which changes no result.
+on the page. An evaluation without a number of episodes gets one, too. Two further amounts that the
+page leaves to their defaults are lowered in the fixture ``quick``. There, games are also played
+without worker processes, which changes no result.
 """
 
 import re
@@ -46,6 +47,8 @@ def shortened(words: list[str]) -> list[str]:
         if amount is not None:
             assert float(words[place + 1]) >= amount, f"{words}: amounts are only lowered"
             words[place + 1] = str(amount)
+    if words[0] == "evaluate" and "--episodes" not in words:
+        words += ["--episodes", str(AMOUNTS["episodes"])]
     return words
 
 

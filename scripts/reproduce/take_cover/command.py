@@ -49,21 +49,21 @@ class Args:
     """Algorithms that train the agents: any of ppo and cma-es."""
     temperatures: tuple[float, ...] = (1.0, 1.15)
     """Temperatures τ of the dreams. The World Models paper compares 0.1, 0.5, 1, 1.15 and 1.3."""
-    episodes: int = 1200
+    episodes: int = 2000
     """Number of episodes of random play on which the world model is trained."""
-    vision_steps: int = 12_000
+    vision_steps: int = 6_000
     """Number of gradient steps of the vision model."""
-    memory_steps: int = 4_000
+    memory_steps: int = 8_000
     """Number of gradient steps of each memory model."""
-    hidden_dim: int = 512
-    """Number of hidden units of the LSTM in each memory model."""
+    hidden_dim: int = 256
+    """Number of hidden units of the LSTM in each memory model; 512 in World Models."""
     num_members: int = 1
     """Number of memory models in the ensemble."""
     pessimism: float = 0.0
     """Factor k. The reward in a dream is the mean of the rewards that the memory models predict,
     minus k times the standard deviation of these rewards. With a single memory model, k has no
     effect."""
-    ppo_steps: int = 4_000_000
+    ppo_steps: int = 6_000_000
     """Number of agent steps in the dream for which PPO trains."""
     generations: int = 100
     """Number of generations of CMA-ES, with 32 controllers each."""

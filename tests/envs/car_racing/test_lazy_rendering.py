@@ -33,7 +33,7 @@ def throw_out(env: Any) -> None:
         body.linearVelocity = (50.0, 0.0)
 
 
-@pytest.mark.parametrize("render_mode", [None, "rgb_array"])
+@pytest.mark.parametrize("render_mode", [pytest.param(None, marks=pytest.mark.slow), "rgb_array"])
 def test_it_is_plain_stepping_to_the_bit(render_mode: str | None) -> None:
     """Also where an episode ends within an agent step."""
     games: list[Any] = [
