@@ -46,8 +46,8 @@ class WorldModelConfig:
         episodes: number of recorded episodes of random play.
         vision: configuration of the vision model. By default, it has 64 latent dimensions, as in
             World Models, and a pixel variance of 0.05. With the paper's 0.5, distant fireballs are
-            too small to be drawn. With a calibrated decoder, the latents contain so much texture
-            that the memory model learns little about fireballs.
+            too small to be drawn. With a calibrated decoder, the latents also contain the texture
+            of walls and floor, which the memory model then has to predict.
         vision_training: configuration of the vision model's training.
         memory: configuration of each memory model in the ensemble. By default, agents observe the
             LSTM's cell state c and hidden state h, as in World Models, and rewards are multiplied
