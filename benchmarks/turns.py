@@ -36,22 +36,32 @@ def collecting() -> float:
     return run(32_000)
 
 
-def dream() -> float:
-    """Returns steps per second, in total, of 64 parallel dreams of the shipped models."""
+def dream(steps: int = 1500, **world: str) -> float:
+    """Returns steps per second, in total, of 64 parallel dreams of the shipped models.
+
+    Args:
+        steps: number of measured steps of each dream.
+        world: keyword arguments that select the world model, such as ``vision``.
+    """
     import gymnasium as gym
 
     import wmrl.envs  # noqa: F401 - registers the environments
 
-    env = gym.make_vec("vsg/CarRacingDream-v0", num_envs=64, autoreset_mode="SameStep")
+    env = gym.make_vec("vsg/CarRacingDream-v0", num_envs=64, autoreset_mode="SameStep", **world)
     env.reset(seed=0)
     env.action_space.seed(0)
     actions = env.action_space.sample()
-    for _ in range(100):
+    for _ in range(steps // 15):
         env.step(actions)
-    started, steps = time.perf_counter(), 1500
+    started = time.perf_counter()
     for _ in range(steps):
         env.step(actions)
     return 64 * steps / (time.perf_counter() - started)
+
+
+def ensemble_dream() -> float:
+    """Returns steps per second, in total, of 64 parallel dreams of the shipped ensemble."""
+    return dream(steps=450, vision="car-racing-vqvae")
 
 
 def latent_env() -> float:
@@ -108,12 +118,36 @@ def memory_training() -> float:
     return 60 / (time.perf_counter() - started)
 
 
+def ppo() -> float:
+    """Returns agent steps per second of PPO in 256 dreams, including its updates."""
+    import gymnasium as gym
+
+    import wmrl.envs  # noqa: F401 - registers the environments
+    from wmrl.agents import PPOConfig, PPOLearner
+
+    dreams = gym.make_vec(
+        "vsg/CarRacingDream-v0", num_envs=256, autoreset_mode="SameStep", max_episode_steps=50
+    )
+    config = PPOConfig(steps=2 * 32 * 8 * 256, rollout_steps=32, chunk_rollouts=8)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        PPOLearner(dreams, config, path=Path(folder) / "run") as learner,
+    ):
+        # Ended by its time limit after one rollout, this call warms up.
+        learner.learn(max_seconds=1e-9, progress=False)
+        done, seconds = learner.steps, learner.seconds
+        learner.learn(progress=False)
+        return (learner.steps - done) / (learner.seconds - seconds)
+
+
 MEASUREMENTS: dict[str, Callable[[], float]] = {
     "collecting": collecting,
     "dream": dream,
+    "ensemble_dream": ensemble_dream,
     "latent_env": latent_env,
     "vae_training": training,
     "memory_training": memory_training,
+    "ppo": ppo,
 }
 
 

@@ -29,6 +29,8 @@ _LEAST_EPISODES = 5  # of a point of the score curve
 # Rough estimates of the seconds that rounds take beside the training, on two cores.
 _ROUND_SECONDS, _REAL_SECONDS = 20.0, 30.0
 _WARM_UP_SECONDS = 200.0  # of a VQ-VAE, which no time limit shortens
+# Seconds of training in an hour; the rest is for collecting and scoring.
+_TRAINING_SECONDS = 3350
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,10 +234,11 @@ class TrainingPlan:
     ) -> Self:
         """Creates a plan for a run of about ``minutes`` minutes on two cores.
 
-        About half of the time is for fine-tuning in the real game. Each training stage has a time
-        limit, so that a slower machine finishes in time with less training. Because of these
-        limits, two runs with the same seed are not identical. In plans for less than an hour, each
-        score is also averaged over fewer episodes. A run takes at least :attr:`least_seconds`.
+        About half of the time is for fine-tuning in the real game. Without fine-tuning, the other
+        stages get this time. Each training stage has a time limit, so that a slower machine
+        finishes in time with less training. Because of these limits, two runs with the same seed
+        are not identical. In plans for less than an hour, each score is also averaged over fewer
+        episodes. A run takes at least :attr:`least_seconds`.
 
         If ``real_frames`` is too low for the usual amounts, a fifth of the frames is reserved for
         the fine-tuning, and the other frames are collected. If a fifth of the frames is too little
@@ -277,9 +280,11 @@ class TrainingPlan:
         preset = preset_of(task.name)
         starts = StartStatesConfig(max_states=1024)
         share = 2 if discrete else 1
+        real_seconds = (1040 if discrete else 1700) if fine_tuning else 0
+        unit = hours * _share_of_rounds(rounds, memory_share=share, real_seconds=real_seconds)
         make = MemoryTrainingConfig.discrete if discrete else MemoryTrainingConfig
-        memory = make(steps=100_000, max_seconds=share * 75 * hours, start_states=starts)
-        vision = TrainingConfig(steps=1_000_000, max_seconds=150 * hours)
+        memory = make(steps=100_000, max_seconds=share * 75 * unit, start_states=starts)
+        vision = TrainingConfig(steps=1_000_000, max_seconds=150 * unit)
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
         return cls(
             rounds=rounds,
@@ -293,22 +298,37 @@ class TrainingPlan:
             round_frames=later,
             real_frames=real_frames,
             vision_training=vision,
-            vision_retraining=replace(vision, max_seconds=90 * hours, learning_rate=3e-4),
+            vision_retraining=replace(vision, max_seconds=90 * unit, learning_rate=3e-4),
             memory_training=memory,
             memory_retraining=replace(
                 memory,
-                max_seconds=share * 60 * hours,
+                max_seconds=share * 60 * unit,
                 learning_rate=0.5 * memory.learning_rate,
             ),
             dream=dream,
             dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4, learning_rate_final=5e-5),
             real_envs=_REAL_ENVS if fine_tuning else 0,
             real=PPOConfig.real(steps=real_steps, anneal_by="time"),
-            dream_seconds=150 * hours,
-            dream_again_seconds=150 * hours,
-            real_seconds=(1040 if discrete else 1700) * hours,
+            dream_seconds=150 * unit,
+            dream_again_seconds=150 * unit,
+            real_seconds=real_seconds * hours if fine_tuning else None,
             score_episodes=max(_LEAST_EPISODES, round(50 * min(hours, 1.0))),
         )
+
+
+def _share_of_rounds(rounds: int, *, memory_share: int, real_seconds: float) -> float:
+    """Returns a factor of the stages' time limits, so that a plan for an hour takes an hour.
+
+    The factor is 1 for five rounds with fine-tuning.
+
+    Args:
+        rounds: number of rounds.
+        memory_share: factor of the training time of a memory model.
+        real_seconds: time of the fine-tuning in an hour, in seconds; 0 for no fine-tuning.
+    """
+    vision = 150 + 90 * min(rounds - 1, 1)
+    memory = 2 * memory_share * (75 * min(rounds, 2) + 60 * max(rounds - 2, 0))  # two members
+    return (_TRAINING_SECONDS - real_seconds) / (vision + memory + 150 * rounds)
 
 
 def _fits_fine_tuning(real_frames: int | None, frame_skip: int) -> bool:

@@ -12,21 +12,31 @@ from wmrl.vision.vqvae import VQVAEConfig
 
 
 @pytest.mark.parametrize("latents", ["continuous", "discrete"])
-def test_an_hour_is_an_hour(latents: Literal["continuous", "discrete"]) -> None:
-    plan = TrainingPlan.for_minutes(60, latents=latents)
-    limits = [
-        plan.vision_training.max_seconds,
-        plan.num_members * (plan.memory_training.max_seconds or 0),
-        plan.dream_seconds,
-        plan.vision_retraining.max_seconds,
-        plan.num_members * (plan.memory_training.max_seconds or 0),
-        plan.dream_seconds,
-        plan.real_seconds,
-    ]
+@pytest.mark.parametrize("rounds", [1, 2, 5, 8])
+@pytest.mark.parametrize("fine_tuning", [True, False])
+def test_an_hour_is_an_hour(
+    latents: Literal["continuous", "discrete"], rounds: int, fine_tuning: bool
+) -> None:
+    plan = TrainingPlan.for_minutes(60, latents=latents, rounds=rounds, fine_tuning=fine_tuning)
+    anew = min(rounds, plan.vision_rounds)
+    memory = plan.num_members * (plan.memory_training.max_seconds or 0)
     again = plan.num_members * (plan.memory_retraining.max_seconds or 0)
-    limits += (plan.rounds - 2) * [again, plan.dream_again_seconds]
+    limits = [plan.vision_training.max_seconds, plan.real_seconds]
+    limits += (anew - 1) * [plan.vision_retraining.max_seconds]
+    limits += anew * [memory, plan.dream_seconds]
+    limits += (rounds - anew) * [again, plan.dream_again_seconds]
     # The rest is collecting and scoring.
-    assert 0.8 * 3600 < sum(limit or 0 for limit in limits) < 0.95 * 3600
+    assert sum(limit or 0 for limit in limits) == pytest.approx(3350)
+    assert (plan.real_seconds or 0) == (
+        {"continuous": 1700, "discrete": 1040}[latents] if fine_tuning else 0
+    )
+
+
+def test_a_plan_of_five_rounds_is_the_one_that_was_tuned() -> None:
+    plan = TrainingPlan.for_minutes(60)
+    assert (plan.vision_training.max_seconds, plan.vision_retraining.max_seconds) == (150, 90)
+    assert (plan.memory_training.max_seconds, plan.memory_retraining.max_seconds) == (75, 60)
+    assert (plan.dream_seconds, plan.dream_again_seconds) == (150, 150)
 
 
 def test_plans_scale_and_are_json() -> None:
