@@ -151,7 +151,7 @@ def _folder(path: Path, names: set[str]) -> Recognized:
         return found("other", "a set of labeled images (IDX files)")
     if names & {"results.json", "score.json", "report.json"}:
         return found("result", "a folder of results")
-    example = min(name for name in names if not name.startswith(".") or len(names) == 1)
+    example = min(names, key=lambda name: (name.startswith("."), name))
     return found("other", f"a folder of other files (such as {example!r})")
 
 

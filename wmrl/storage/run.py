@@ -255,10 +255,11 @@ class Run:
             return
         if same:
             name, old, new = lowered[0]
+            expected = "no limit" if old is None else f"at least {old}"
+            mend = "remove the limit" if old is None else "raise or remove the limit"
             raise RunError(
-                f"{self.path}: {name}: expected {'no limit' if old is None else f'at least {old}'},"
-                f" as in the run that this folder holds, got {new}; raise or remove the limit, or "
-                "choose another folder"
+                f"{self.path}: {name}: expected {expected}, as in the run that this folder holds, "
+                f"got {new}; {mend}, or choose another folder"
             )
         raise RunError(
             f"{self.path}: holds a run with another configuration: "

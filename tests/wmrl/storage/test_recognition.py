@@ -38,6 +38,10 @@ def home(tmp_path: Path, make_rollouts: Any, make_tiny: Any) -> Path:
     (tmp_path / "score.json").write_text(json.dumps({"mean": 1.0, "returns": [1.0]}))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"")
+    (tmp_path / "photos" / ".hidden").write_bytes(b"")
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / ".gitignore").write_bytes(b"")
+    (tmp_path / "hidden" / ".git").mkdir()
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "train-images-idx3-ubyte.gz").write_bytes(b"")
     (tmp_path / "zarr").mkdir()
@@ -60,6 +64,7 @@ def home(tmp_path: Path, make_rollouts: Any, make_tiny: Any) -> Path:
         ("file/below", "nothing", "nothing at that path"),
         ("score.json", "result", "the result of an evaluation"),
         ("photos", "other", "a folder of other files (such as 'a.png')"),
+        ("hidden", "other", "a folder of other files (such as '.git')"),
         ("digits", "other", "a set of labeled images (IDX files)"),
         ("zarr", "other", "a Zarr dataset that is not a rollout store"),
         ("a\0b", "nothing", "nothing at that path"),
