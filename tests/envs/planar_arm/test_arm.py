@@ -171,7 +171,7 @@ def test_bad_actions_are_refused():
         (np.zeros(3), r"got \(3,\); pass a single action as actions\[None\]"),
         (np.zeros((2, 3), complex), "actions: expected numbers, got complex128"),
         ([["a", "b", "c"]], "actions: expected numbers, got <U1"),
-        (np.ma.array(np.zeros((2, 3)), mask=True), "actions: expected numbers, got masked ones"),
+        (np.ma.array(np.zeros((2, 3)), mask=True), "actions: expected numbers, got masked numbers"),
     ):
         with pytest.raises(ValueError, match=message):
             arm.evaluate(actions)
