@@ -166,8 +166,8 @@ def _load_pair(folder: Path, prefix: str) -> ImageSet:
         )
     if labels.shape != images.shape[:1]:
         raise ImageSetError(
-            f"{folder}: expected one label for each of {len(images)} images in "
-            f"{prefix}-labels-idx1-ubyte, got labels of shape {labels.shape}"
+            f"{folder}: expected {len(images)} labels in {prefix}-labels-idx1-ubyte, one for each "
+            f"image, got labels of shape {labels.shape}"
         )
     if len(images) == 0:
         raise ImageSetError(f"{folder}: expected images in the files {prefix}-*, got none")

@@ -368,8 +368,8 @@ class RolloutStore:
             raise StoreError(f"{self.path}: open for reading only; open it with mode='a' to write")
         if not self.path.is_dir():
             raise StoreError(
-                f"{self.path}: the store was removed while it was open; open the path again, which "
-                "creates a new store"
+                f"{self.path}: the store was removed while it was open; to create a new store, "
+                "open the path again with mode='a' and metadata"
             )
 
     def _check_metadata(self) -> None:
