@@ -234,7 +234,7 @@ class TransformerModel(SequenceModel):
         return list(self.blocks)  # type: ignore[arg-type]  # ModuleList is not generic
 
     def _times(self, time: Tensor) -> Tensor:
-        """Returns the time of the input in each of the W slots of the cache, as ``(B, W)``.
+        """Returns the times ``(B, W)`` of the inputs that are stored in the W slots of the cache.
 
         The time of an input is its index in the sequence, from 0. Empty slots have negative times.
 

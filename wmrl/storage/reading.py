@@ -148,7 +148,7 @@ def read_json(
 
 
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of a JSON object with its checksum, under ``"sha256"``.
+    """Returns a copy of a JSON object, with its checksum added as the member ``"sha256"``.
 
     Raises:
         ValueError: the object already has a member ``"sha256"``.

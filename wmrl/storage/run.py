@@ -370,7 +370,7 @@ def _without(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_folder(path: Path) -> Path:
-    """Checks that a path can be the folder of a run.
+    """Checks that a path can be the folder of a run, and returns the path.
 
     Raises:
         RunError: the path holds an artifact, a rollout store or latents, or can't be written.

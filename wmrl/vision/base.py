@@ -95,8 +95,8 @@ class Vision(Autoencoder):
         for name, value in found.items():
             if value not in (defaults[name], wanted[name]):
                 raise ValueError(
-                    f"config: expected {name}={wanted[name]!r} to match the data, got "
-                    f"{name}={value!r}; leave {name} out of the configuration, or give other data"
+                    f"config: expected {name} {wanted[name]!r} for data with frames of shape "
+                    f"{frame_shape}, got {value!r}; leave {name} out, or give other data"
                 )
         return replace(config, **{name: wanted[name] for name in found})
 
