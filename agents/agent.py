@@ -56,7 +56,8 @@ class Agent(ABC):
             observation: one observation ``(O,) float32`` or a batch ``(N, O) float32``.
             state: state that the previous call returned; None in the first call, and for agents
                 without a state.
-            episode_start: ``(N,) bool``, True for batch entries at the start of an episode.
+            episode_start: ``(N,) bool``, True for batch entries at the start of an episode; may be
+                None for agents without a state.
             deterministic: True to act without exploration noise.
 
         Returns:
@@ -168,8 +169,8 @@ class Agent(ABC):
     def to(self, device: str | torch.device) -> Self:
         """Moves the agent's computation to a device, and returns the agent.
 
-        Observations and actions stay NumPy arrays on any device. Subclasses that compute only on
-        the CPU do not override this method, which then ignores the device.
+        Observations and actions stay NumPy arrays on any device. The base class ignores
+        ``device``. Subclasses that can compute on a GPU override this method.
         """
         return self
 
@@ -178,8 +179,8 @@ class Agent(ABC):
 
         Raises:
             ValueError: the shape of the observation is neither ``(O,)`` nor ``(N, O)``, or a number
-                is not finite. Without this check, an agent with discrete actions would act on such
-                numbers unnoticed.
+                is NaN or infinite. Agents with discrete actions would otherwise choose actions from
+                NaN without an error.
         """
         batch = check_reals("observation", observation, advice="check the game and its world model")
         dim = self.observation_space.shape[0]
@@ -212,8 +213,8 @@ def register_agent(cls: type[A]) -> type[A]:
     Artifacts of the class can then be loaded wherever an agent is expected.
 
     Args:
-        cls: subclass of :class:`Agent`. Artifacts store the ``class_name`` of the class. If a class
-            has no ``class_name``, it is set to the ``__name__`` of the class.
+        cls: subclass of :class:`Agent`. Its attribute ``class_name`` is stored in artifacts. If the
+            class lacks this attribute, the attribute is set to the ``__name__`` of the class.
 
     Returns:
         The same class.

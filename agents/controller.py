@@ -31,18 +31,19 @@ class ControllerConfig:
     """Configuration of a controller.
 
     Attributes:
-        observation_dim: number of inputs, O. With a memory model, these are Z latents and H hidden
-            units.
+        observation_dim: number O of inputs. With a memory model, the inputs are the Z numbers of
+            the latent and the H features of the memory.
         action_space: description of the task's action space. A Gymnasium space is also accepted,
             and is converted to its description.
-        hidden_dims: widths of the hidden layers; empty for the paper's linear controller.
-        readout: how outputs become the choices of discrete actions. With ``"argmax"``, there is one
-            output per option, and the option with the greatest output is chosen. With
-            ``"thresholds"``, there is one output per choice, and [−1, 1] is divided into one
-            interval per option. World Models, for example, divides [−1, 1] at ±1/3 into three
-            intervals. The attribute has no effect on continuous actions. It also has no effect on
-            the bits of a ``MultiBinary`` action: each bit has one output, and is 1 if this output
-            is above 0.
+        hidden_dims: widths of the hidden layers; empty for a linear controller as in World Models.
+        readout: how outputs become discrete actions. A ``Discrete`` action is one choice among
+            several options; a ``MultiDiscrete`` action consists of several choices. With
+            ``"argmax"``, there is one output per option, and each choice takes the option with the
+            greatest output. With ``"thresholds"``, there is one output per choice, and [−1, 1]
+            is divided into one interval per option. For example, World Models divides [−1, 1] at
+            ±1/3 into three intervals. ``readout`` has no effect on continuous or ``MultiBinary``
+            actions. Each bit of a ``MultiBinary`` action has one output, and is 1 if this output is
+            above 0.
 
     Raises:
         ValueError: a dimension is less than 1; or the action space is not supported; or a bound of
@@ -98,8 +99,9 @@ class ControllerConfig:
     def is_squashed(self) -> bool:
         """True if the outputs pass through tanh, which keeps them in [−1, 1].
 
-        False if the option with the greatest output is chosen (``readout="argmax"``). Rounding
-        would make the tanh of all large outputs 1, so that the greatest of them would be unknown.
+        False for ``Discrete`` and ``MultiDiscrete`` actions with ``readout="argmax"``, which
+        compares outputs. Due to rounding, all large outputs have the same tanh, 1. Therefore, tanh
+        could hide which output is the greatest.
         """
         spec = self.action_space
         return spec.kind in ("box", "multi_binary") or self.readout == "thresholds"

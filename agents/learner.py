@@ -123,10 +123,10 @@ class Learner(ABC):
             name: name of the checkpoint.
             tensors: tensors by name.
             state: JSON-serializable state.
-            cut: True if the training reached its limit within the part, so that the part ended
-                early. The checkpoint from before the part is then kept as well. A run that is
-                extended by a higher limit continues from that checkpoint, and repeats the whole
-                part.
+            cut: True if the training reached its limit in the middle of the part, so that the part
+                ended early. In this case, the previous checkpoint is kept as well. If a higher
+                limit extends the run later, the run continues from the previous checkpoint, and
+                repeats the whole part.
             may_hold_nan: names of tensors that may contain NaN. All other numbers must be finite.
         """
         whole = f"{name}{_END}" if cut else name
@@ -141,8 +141,9 @@ class Learner(ABC):
             name: name of the checkpoint.
             at: key in the checkpoint's state under which the progress of the training is stored,
                 such as ``"steps"``.
-            limit: progress at which the training ends. A checkpoint that was written because a
-                lower limit ended a part of the training early is skipped.
+            limit: progress at which the training ends, such as a number of steps. The last
+                checkpoint of a run with a lower limit may follow a part that this limit cut short.
+                This checkpoint is skipped, and the previous one is read.
             device: device of the tensors.
         """
         end = self._run.load_checkpoint(f"{name}{_END}", device=device)

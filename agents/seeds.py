@@ -32,8 +32,8 @@ def training_seed(seed: int, *path: int | str, span: int = 1) -> int:
 
     Args:
         seed: root seed.
-        path: integers and strings that distinguish the derived seed from other seeds that are
-            derived from the same root seed; see :func:`wmrl.core.seeding.integer_seed`.
+        path: integers and strings that name the use of the seed. Different paths give independent
+            seeds, even with the same root seed; see :func:`wmrl.core.seeding.integer_seed`.
         span: number of consecutive seeds that the caller will use, from the returned seed on.
 
     Returns:

@@ -137,9 +137,9 @@ class WorldModelRef:
         """Opens the world model.
 
         Args:
-            task: task that the agent was trained on, or what
+            task: task that the agent was trained on, or a value that
                 :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as the id of an
-                environment. If None, the task is looked up by its name in the reference.
+                environment. If None, the task that is registered under the name in the reference.
             vision: shipped name or path of the vision model; None for the one in the reference.
             memory: shipped name or path of the memory model; None for the one in the reference.
             device: device of the models.

@@ -19,9 +19,9 @@ def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]
     """Returns one dictionary of options per environment; None if all share the same options.
 
     Args:
-        options: options of a vector environment's ``reset``: a list or tuple with one dictionary or
-            None for each environment; or one dictionary that all environments share; or None for
-            no options.
+        options: options of a vector environment's ``reset``. A list or tuple contains one
+            dictionary or None for each environment. A single dictionary is shared by all
+            environments. None means no options.
         num_envs: number N of environments.
 
     Returns:
@@ -50,7 +50,8 @@ def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]
     for one in each:
         if not isinstance(one, Mapping):
             raise TypeError(
-                f"options: expected a dictionary for each environment, got {one!r:.100}"
+                f"options: expected a dictionary for each environment, got {one!r:.100}; give None "
+                "to an environment without options"
             )
         if "reset_mask" in one:
             raise ValueError(
@@ -110,7 +111,7 @@ def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.nda
 
     Args:
         observations: final observations of the episodes that ended, one for each True in
-            ``ended``, in the same order.
+            ``ended``, in the order of the environments.
         ended: ``(N,) bool``, True for environments whose episodes ended.
     """
     final = np.full(len(ended), None, dtype=object)

@@ -66,7 +66,10 @@ class ObservationFormat:
 
     @torch.inference_mode()
     def format_batch(self, observations: np.ndarray) -> Any:
-        """Formats N observations, given as vectors of length O, ``(N, O) float32``.
+        """Formats N observations as one batch.
+
+        Args:
+            observations: ``(N, O) float32``, N vectors of length O.
 
         Returns:
             One batch of N formatted observations.
@@ -81,7 +84,10 @@ class ObservationFormat:
         return {"codes": codes, "memory": observations[:, latent_dim:]}
 
     def format_each(self, observations: np.ndarray) -> Iterable[Any]:
-        """Formats N observations, given as vectors of length O, ``(N, O) float32``.
+        """Formats N observations as a list.
+
+        Args:
+            observations: ``(N, O) float32``, N vectors of length O.
 
         Returns:
             A list of N formatted observations.
@@ -90,5 +96,12 @@ class ObservationFormat:
         return [select_observation(formatted, index) for index in range(len(observations))]
 
     def format(self, observations: np.ndarray) -> Any:
-        """Formats a single observation, given as a batch of one vector of length O, ``(1, O)``."""
+        """Formats a single observation.
+
+        Args:
+            observations: ``(1, O) float32``, one vector of length O.
+
+        Returns:
+            The formatted observation, without a batch axis.
+        """
         return select_observation(self.format_batch(observations), 0)

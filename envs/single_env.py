@@ -30,7 +30,7 @@ class SingleEnv(SpecNamesModels, gym.Env[ObsType, np.ndarray]):
         title: title of the window.
 
     Attributes:
-        reset_needed: error message of :meth:`step` if no episode is running.
+        reset_needed: message of the error that :meth:`step` raises if no episode is running.
 
     Raises:
         ValueError: the render mode is not supported.

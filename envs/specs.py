@@ -50,9 +50,9 @@ class NamingSpec(EnvSpec):
         """Returns the spec as JSON.
 
         Raises:
-            ValueError: a model was never saved, the artifact of a model has changed, a task is
-                neither registered, nor an attribute of a module, nor derived from an environment,
-                or an argument has a value that JSON can't hold.
+            ValueError: a model was never saved; or the artifact of a model has changed; or a task
+                is neither registered, nor an attribute of a module, nor derived from an
+                environment; or an argument has a value that JSON can't hold.
         """
         plain = copy.copy(self)
         plain.kwargs = {name: _plain(name, value) for name, value in self.kwargs.items()}
@@ -61,7 +61,7 @@ class NamingSpec(EnvSpec):
 
 
 class SpecNamesModels:
-    """Mixin for environments and vector environments, which gives them a :class:`NamingSpec`."""
+    """Mixin that gives environments and vector environments a :class:`NamingSpec`."""
 
     _spec: EnvSpec | None = None
 
@@ -139,9 +139,9 @@ def _artifact_name(name: str, model: Any) -> str:
     weights = find_artifact(model.saved_at) / "model.safetensors"
     if hashlib.sha256(weights.read_bytes()).hexdigest() != model.digest:
         raise ValueError(
-            f"spec: {name}: expected the environment's model in the artifact {model.saved_at}, got "
-            "another model, which was saved there later; save the environment's model to another "
-            "path"
+            f"spec: {name}: expected the artifact {model.saved_at} to contain the environment's "
+            "model, got an artifact that now contains another model; save the environment's model "
+            "to another path"
         )
     return str(model.saved_at)
 
@@ -179,5 +179,5 @@ def _task_name(name: str, task: Task) -> str:
         return f"{module}:{attribute}"
     raise ValueError(
         f"spec: {name}: expected a registered task or a task that is an attribute of a module, got "
-        f"task {task.name!r}, which is neither; call wmrl.envs.register_task"
+        f"task {task.name!r}, which is neither; register it with wmrl.envs.register_task"
     )

@@ -104,14 +104,15 @@ class WorldModel:
                 memory.
             frame_skip: number of game frames per agent step. If None, it is the frame skip of the
                 memory or, without a memory, of the task.
-            device: device of both models. With ``"auto"``, a vision model that is passed as an
-                object stays on its device, and the memory is moved to the same device.
+            device: device of both models, such as ``"cpu"`` or ``"cuda"``. With ``"auto"``, models
+                are loaded onto a GPU if there is one. However, if ``vision`` is an object, the
+                vision model stays on its device, and the memory is moved to that device.
 
         Raises:
             ArtifactError: an artifact is missing or damaged, no shipped memory was trained on the
                 vision model, or the models and the task do not fit together.
-            ValueError: the task or the device does not exist, ``vision`` or ``memory`` is none of
-                the above, or ``frame_skip`` is below 1.
+            ValueError: the task or the device does not exist, ``vision`` or ``memory`` has the
+                wrong type, or ``frame_skip`` is below 1.
             ImportError: the module of the task cannot be imported, or a package that the
                 environment needs is not installed.
 
@@ -150,7 +151,7 @@ class WorldModel:
 
     @property
     def device(self) -> torch.device:
-        """Device of both models."""
+        """Device of the vision model and of the memory model."""
         return self.vision.device
 
     @property

@@ -132,9 +132,13 @@ finished command was called without it.
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command and exits the process.
 
-    The exit status is 0 on success, 1 if ``wmrl doctor`` finds problems or the program that reads
-    the output closes the pipe early, and 2 if the command is invalid or fails. It is 130 after
-    Ctrl-C. After a request to terminate (SIGTERM, SIGHUP), it is 128 plus the number of the signal.
+    The exit status is:
+
+    - 0 on success.
+    - 1 if ``wmrl doctor`` finds problems, or if a pipe that receives the output is closed early.
+    - 2 if the command is invalid or fails.
+    - 130 after Ctrl-C.
+    - 128 plus the number of the signal after a request to terminate (SIGTERM, SIGHUP).
 
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
@@ -271,7 +275,12 @@ def _run_command(name: str, words: Sequence[str]) -> int:
 
 
 def _next_command(name: str, args: Any) -> str:
-    """Returns the command that usually comes after a command that was called with ``args``."""
+    """Returns the command to suggest after the command ``name`` has finished.
+
+    Args:
+        name: name of the finished command.
+        args: options of the finished command, an instance of its ``Args``.
+    """
     text = _NEXT[name]
     if getattr(args, "task", None) == getattr(type(args), "task", None):
         text = text.replace(" --task {task}", "")
@@ -282,8 +291,8 @@ def _next_command(name: str, args: Any) -> str:
 def _importable_folder() -> Iterator[None]:
     """Makes modules in the current folder importable, for ``--task module:ATTRIBUTE``.
 
-    The current folder is searched last, so that its modules never replace installed ones. It is
-    removed from the search path at the end of the ``with`` block.
+    The current folder is searched last, so that its modules never replace installed modules. The
+    folder is removed from the search path at the end of the ``with`` block.
     """
     folder = os.getcwd()  # noqa: PTH109 -- sys.path holds strings
     added = folder not in sys.path
@@ -297,7 +306,7 @@ def _importable_folder() -> Iterator[None]:
 
 
 def _check_outputs(command: Command, args: Any) -> None:
-    """Checks, before a command begins its work, that its output paths can be written.
+    """Checks that the output paths of a command can be written, before the command begins.
 
     Raises:
         ValueError: a path can't be written, or its kind (file or folder) is not the expected one.

@@ -67,11 +67,12 @@ def main(args: Args) -> None:
     columns = tuple(name for name in wanted if name in shown)
     unknown = [column for column in wanted if column not in names]
     if unknown:
-        raise ValueError(f"columns: expected some of {sorted(names)}, got {unknown}")
+        raise ValueError(f"columns: expected names from {sorted(names)}, got {unknown}")
     if not columns:
         what = "positive values, as --log requires" if args.log else "finite values"
         raise ValueError(
-            f"columns: expected columns with {what}, got {', '.join(wanted)}; choose other columns"
+            f"columns: expected columns with {what}, got only columns without them: "
+            f"{', '.join(wanted)}; choose other columns"
         )
     if empty := [name for name in wanted if name not in shown]:
         print(

@@ -296,9 +296,9 @@ def _references(artifact: Any) -> Iterator[tuple[str, str]]:
 
 
 def _extra(requirement: Any) -> str:
-    """Returns the name of the optional extra of this package that needs a requirement.
+    """Returns the name of the extra of ``wmrl`` to which a requirement belongs.
 
-    The name is empty if the package needs the requirement without any extra.
+    The result is empty if the requirement is needed even without extras.
     """
     for extra in metadata.metadata("wmrl").get_all("Provides-Extra") or ():
         marker = requirement.marker

@@ -78,10 +78,10 @@ class Keyboard:
         return requested
 
     def act(self, seconds: float) -> np.ndarray:
-        """Moves the action towards that of the keys that are held, and returns the action.
+        """Moves the action towards the target that the held keys set, and returns the action.
 
         Args:
-            seconds: time that passes, in seconds. No action dimension changes by more than
+            seconds: time step, in seconds. No action dimension changes by more than
                 ``rate * seconds``.
 
         Returns:

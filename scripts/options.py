@@ -1,4 +1,7 @@
-"""Checks of command-line options by their names, and the tasks that ``--task`` names."""
+"""Checks of command-line options, and lookup of the task that ``--task`` names.
+
+The name of an option determines the check.
+"""
 
 import sys
 from dataclasses import fields
@@ -22,11 +25,11 @@ _SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
 
 
 def check_options(args: Any) -> None:
-    """Checks the types of a command's options, and the ranges of the numbers.
+    """Checks the types of a command's options, and the ranges of those that are numbers.
 
-    A wrong option is thus reported before a model is loaded or a run is begun. Configurations also
-    check their numbers, but some of them are created only later, and some options belong to no
-    configuration.
+    The checks report a wrong option before a model is loaded or a run is begun. Configurations also
+    check their numbers, but some configurations are created only later, and some options belong to
+    no configuration.
 
     Args:
         args: options of a command, an instance of its ``Args``.
@@ -60,7 +63,7 @@ def find_task_aloud(text: str) -> "Task":
         text: value of the option.
 
     Raises:
-        ValueError: there is no such task, or none can be derived from the environment.
+        ValueError: there is no such task, or no task can be derived from the environment.
         ImportError: a module cannot be imported, or a package is not installed.
     """
     from wmrl.envs.tasks.registry import find_task
@@ -78,10 +81,10 @@ def task_with_frames(
     grayscale: bool,
     frame_stack: int | None,
 ) -> "Task":
-    """Finds the task that ``--task`` names, and returns the variant with the given frames.
+    """Returns a variant, with the given frames, of the task that ``--task`` names.
 
-    The notes of the task are printed, as by :func:`find_task_aloud`. If the frames are those of the
-    task, the task itself is returned.
+    The notes of the task are printed, as by :func:`find_task_aloud`. If the given frames do not
+    differ from those of the task, the task itself is returned.
 
     Args:
         text: value of the option ``--task``.

@@ -1,9 +1,9 @@
 """Lets you drive with the keyboard, in the real game or in the dream.
 
 The arrow keys (or W, A, S, D) steer, accelerate and brake. In a game with discrete actions, digits
-choose an option, and so do the arrow keys and the space bar if options are named after them. R or
-Return restarts; Escape or Q quits. The real game is shown beside its reconstruction by the vision
-model. A display is needed; without one, wmrl record makes a video of an agent.
+choose an option. The arrow keys and the space bar also choose an option if one is named after the
+key. R or Return restarts; Escape or Q quits. The real game is shown beside its reconstruction by
+the vision model. The command needs a display. Without a display, make a video with wmrl record.
 """
 
 from collections.abc import Callable, Iterator

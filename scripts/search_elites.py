@@ -118,7 +118,7 @@ def _archive(args: Args, arm: "Arm") -> "ArchiveConfig":
         return ArchiveConfig(cells=cells, qd_score_offset=offset)
     if args.cells is not None:
         raise ValueError(
-            f"cells: expected no value together with dims {args.dims}, got {args.cells}; give "
-            "either cells for a disc, or dims for a grid"
+            f"cells: expected no value together with dims {args.dims}, got {args.cells}; pass "
+            "--cells if the archive is a disc, or --dims if it is a grid"
         )
     return ArchiveConfig(shape="grid", dims=args.dims, qd_score_offset=offset)

@@ -51,8 +51,8 @@ def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
     """Adapts the options of a command if ``args.quick`` is True.
 
     An option that differs from its default is left unchanged. An option that has its default gets
-    the value in ``reduced``, if there is one. Default folders get the suffix ``-quick``, so that
-    quick and full runs never write to the same default folder.
+    the value in ``reduced``, if ``reduced`` contains the option. Default folders get the suffix
+    ``-quick``, so that quick and full runs never write to the same default folder.
 
     Args:
         args: options of a command, a dataclass with the fields ``quick`` and ``out``, and possibly
@@ -134,7 +134,9 @@ def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None
     """
     for name in given:
         if name not in known:
-            raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
+            raise ValueError(
+                f"{option}: expected some of {', '.join(known)}, got the unknown name {name!r}"
+            )
     _check_once(option, given)
 
 
@@ -144,13 +146,13 @@ def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool =
     Args:
         seeds: seeds to check.
         option: name of the option, for the error message.
-        optional: True to allow that there are no seeds.
+        optional: True to allow an empty sequence of seeds.
 
     Raises:
         ValueError: a seed is negative or repeated, or there are no seeds and ``optional`` is False.
     """
     if not seeds and not optional:
-        raise ValueError(f"{option}: expected at least one, got none; pass one or more integers")
+        raise ValueError(f"{option}: expected at least one seed, got none; pass some integers")
     if min(seeds, default=0) < 0:
         raise ValueError(
             f"{option}: expected seeds of at least 0, got {', '.join(map(str, seeds))}"

@@ -76,10 +76,11 @@ class Interruption:
 
 
 def open_streams() -> None:
-    """Opens the null device in place of the standard streams that the caller has closed.
+    """Opens the null device in place of each closed standard stream.
 
-    Otherwise the next files to be opened would get the file descriptors of the closed streams.
-    Whatever libraries and child processes print would then be written to the files.
+    A command can be started with closed standard streams. The next files that it opens would then
+    get the file descriptors of these streams. As a result, whatever libraries and child processes
+    print would be written to these files.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest free number
         os.set_inheritable(descriptor, True)
@@ -122,7 +123,7 @@ def show_warning(
 
 
 def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
-    """Replaces characters that cannot be encoded, as a handler of :func:`codecs.register_error`.
+    """Replaces characters that cannot be encoded; a handler for :func:`codecs.register_error`.
 
     Args:
         error: error about a range of characters that cannot be encoded. An error that is not a

@@ -6,9 +6,15 @@ Finally the agent is fine-tuned in the real game.
 
 The folder of the run contains a folder for each round (with data/, vision/, memory/ and agent/),
 real/agent/ and curve.csv. Each row of curve.csv is about one score of the agent in the real game.
-The row contains the training time in minutes, the number of frames of the real game that the
-training has used so far, the number of frames that were played for the score, the score, and the
-agent's mean rewards per agent step in the real game and in the dream.
+The columns are:
+
+- point: name of the score, such as round 1.
+- minutes: training time so far.
+- real_frames: number of frames of the real game that the training has used so far.
+- score_frames: number of frames that were played for the score.
+- mean, std, standard_error and episodes: statistics of the returns, and number of episodes.
+- per_agent_step: mean reward per agent step in the real game.
+- promised_per_agent_step: mean reward per agent step in the dream.
 """
 
 import re

@@ -185,7 +185,8 @@ def main(args: Args) -> None:
         check_int("score_every", args.score_every, at_least=1)
     if args.memory == "none" and args.env == "dream":
         raise ValueError(
-            "memory: expected a memory model for a dream, got 'none'; name one, or use --env real"
+            "memory: expected a memory model with --env dream, got 'none'; pass a memory model, or "
+            "use --env real"
         )
     memory = None if args.memory == "none" else args.memory
     task = find_task_aloud(args.task)
@@ -220,7 +221,7 @@ def _policy_search(
     if init is not None and not isinstance(init, ControllerAgent):
         raise ValueError(
             f"init: expected a ControllerAgent for {args.algorithm!r}, got {type(init).__name__}; "
-            "name such an agent, or leave --init out"
+            "pass the artifact of a ControllerAgent, or leave --init out"
         )
     hidden = args.hidden_dims or (init.config.hidden_dims if init else ())
     fitness: DreamFitness | RealFitness
@@ -321,7 +322,7 @@ def _check_options(args: Args) -> None:
         value = getattr(args, name)
         if value is not None and value is not False:
             raise ValueError(
-                f"{name}: expected no value in the real game, got {value!r}; leave it out, or use "
+                f"{name}: expected no value with --env real, got {value!r}; leave it out, or use "
                 "--env dream"
             )
     in_dream_alone = args.env == "dream" and args.score_every is None
@@ -329,8 +330,8 @@ def _check_options(args: Args) -> None:
         value = getattr(args, name)
         if value is not None:
             raise ValueError(
-                f"{name}: expected no value in the dream without --score-every, got {value!r}; "
-                "leave it out, or use --env real or --score-every"
+                f"{name}: expected no value with --env dream and without --score-every, got "
+                f"{value!r}; leave it out, use --env real, or add --score-every"
             )
 
 

@@ -19,8 +19,10 @@ class EvaluationResult:
     Attributes:
         agent: name of the agent.
         task: name of the task.
-        base: id of the base environment, or ``"dream"``.
-        deterministic: True if the agent acted without exploration noise; False for random actions.
+        base: id of the environment in which the agent was scored; ``"dream"`` for an evaluation in
+            dreams.
+        deterministic: True if the agent acted without exploration noise, False otherwise. Always
+            False for uniformly random actions.
         seeds: seed of each episode. In dreams, all entries are equal, because all episodes share
             one seed and one stream of random numbers. An episode then depends on the seed, on its
             index, and on the number of episodes.
@@ -52,10 +54,13 @@ class EvaluationResult:
             if len(getattr(self, name)) != self.episodes:
                 raise ValueError(
                     f"{name}: expected {self.episodes} values (as many as returns), "
-                    f"got {len(getattr(self, name))}"
+                    f"got {len(getattr(self, name))}; give one value for each episode"
                 )
         if not self.returns:
-            raise ValueError("returns: expected at least one episode, got none")
+            raise ValueError(
+                "returns: expected at least one episode, got none; score the agent in one or "
+                "more episodes"
+            )
         for episode, (score, seed) in enumerate(zip(self.returns, self.seeds, strict=True)):
             if not math.isfinite(score):
                 raise ValueError(
@@ -89,8 +94,8 @@ class EvaluationResult:
     def per_agent_step(self) -> float:
         """Mean reward per agent step.
 
-        Unlike returns, it can be compared between episodes of different lengths, such as those of
-        a dream and of the real game.
+        This mean can be compared between episodes of different lengths, for example between dreams
+        and the real game. Returns cannot be compared in this way.
         """
         return float(np.sum(self.returns) / np.sum(self.lengths))
 
@@ -117,5 +122,5 @@ class EvaluationResult:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: expected the JSON of an evaluation, as EvaluationResult.save writes it, "
-                f"got other contents ({error})"
+                f"got other contents ({error}); score the agent again with wmrl evaluate"
             ) from error

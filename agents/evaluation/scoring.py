@@ -54,19 +54,21 @@ def evaluate(
     """Scores an agent in the real game.
 
     Args:
-        agent: agent; or the shipped name or the path of one; or ``"random"`` for uniformly random
-            actions.
+        agent: agent; or the name of a shipped agent; or the folder of a saved agent; or
+            ``"random"`` for uniformly random actions.
         episodes: number of episodes, each with its own seed.
-        task: task to play, or what :func:`~wmrl.envs.tasks.registry.find_task` accepts: its name,
-            its location, or the id of an environment. An agent plays only the task that it was
-            trained on. That task is the default; it must be given only if it is not registered.
-            For ``"random"``, any task is allowed, and the default is ``"car-racing"``.
-        base: id of the base environment. None for the original game that the task's environment
-            reimplements, such as Gymnasium's ``CarRacing-v3`` for ``vsg/CarRacing-v3``. If there
-            is no such game, None stands for the task's environment itself.
+        task: task to play: a task, its name, its location, or the id of an environment; see
+            :func:`~wmrl.envs.tasks.registry.find_task`. An agent plays only the task that it was
+            trained on. None for this task; if the task is not registered, it must be given. For
+            ``"random"``, any task is allowed; None for ``"car-racing"``.
+        base: id of the environment in which the task is played. None for the original game that
+            the task's environment reimplements, such as Gymnasium's ``CarRacing-v3`` for
+            ``vsg/CarRacing-v3``. If Gymnasium has no such game, None stands for the environment
+            of the task.
         seed: seed of the first episode. Each further episode has the next integer as its seed.
         deterministic: True to act without exploration noise.
-        world_model: world model of the agent; if None, the one to which the agent refers.
+        world_model: world model of the agent. None to open the world model to which the saved agent
+            refers.
         num_envs: number of games that run in parallel.
         workers: number of worker processes, which share the games; 0 to run the games in this
             process, None for one worker per core. The number does not affect the scores.
@@ -77,8 +79,8 @@ def evaluate(
     Raises:
         ArtifactError: an artifact is missing or damaged, or ``world_model`` is not the one that the
             agent was trained with.
-        ValueError: the seeds are not evaluation seeds, a number is out of range, or ``task`` is not
-            the one that the agent was trained on.
+        ValueError: a seed is outside of :data:`~wmrl.agents.seeds.EVALUATION_SEEDS`, another number
+            is out of range, or the agent was trained on another task than ``task``.
 
     Example:
         >>> from wmrl.agents import evaluate
@@ -142,25 +144,27 @@ def evaluate_dream(
     the seed of every episode.
 
     Args:
-        agent: agent, or the shipped name or the path of one.
+        agent: agent; or the name of a shipped agent; or the folder of a saved agent.
         episodes: number of episodes in the dream.
-        task: task that the agent was trained on, or what
-            :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as its location. It must be
-            given only if it is not registered.
+        task: task that the agent was trained on: a task, its name, its location, or the id of an
+            environment; see :func:`~wmrl.envs.tasks.registry.find_task`. None is enough if the
+            task is registered.
         agent_steps: maximal number of agent steps of an episode.
-        temperature: temperature τ of the dream; higher temperatures make it more random.
+        temperature: temperature τ of the dream; a higher temperature makes the dream more random.
         dropout: True to keep the dropout of the memory model active.
         seed: seed of the random numbers that all episodes share.
         deterministic: True to act without exploration noise.
-        world_model: world model of the agent; if None, the one to which the agent refers.
+        world_model: world model of the agent. None to open the world model to which the saved agent
+            refers.
         device: device of the world model; ignored if ``world_model`` is given.
         name: name of the agent in the result; by default the name of its artifact or class.
 
     Raises:
         ArtifactError: an artifact is missing or damaged, or ``world_model`` is not the one that the
             agent was trained with.
-        ValueError: the world model has no memory model, ``seed`` is not an evaluation seed, or
-            ``task`` is not the one that the agent was trained on.
+        ValueError: the world model has no memory model, ``seed`` is outside of
+            :data:`~wmrl.agents.seeds.EVALUATION_SEEDS`, or the agent was trained on another task
+            than ``task``.
 
     Example:
         >>> from wmrl.agents import evaluate_dream
@@ -254,7 +258,7 @@ def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:
 
 
 def _random_policy(task: Task, seeds: tuple[int, ...]) -> BatchPolicy:
-    """Creates a policy that draws uniformly random actions, with one generator per episode."""
+    """Creates a policy that draws uniformly random actions, with one random stream per episode."""
     spec = task.actions
     streams = [numpy_generator(seed, "random actions") for seed in seeds]
 

@@ -92,8 +92,8 @@ def train(
     Args:
         task: task, or its name.
         path: folder of the run.
-        plan: amounts of data and training. The vision model is adapted to the shape of the task's
-            frames (:meth:`~wmrl.vision.base.Vision.fit_config`).
+        plan: configuration of the run. The plan's vision model is adapted to the shape of the
+            task's frames (:meth:`~wmrl.vision.base.Vision.fit_config`).
         seed: root seed.
         workers: number of worker processes for the games; 0 to run the games in this process, None
             for one worker per core. The number affects only the time that the run takes.
@@ -116,8 +116,8 @@ def train(
     if plan.real_envs and plan.fine_tuning_steps(task.frame_skip) == 0:
         least = plan.real.rollout_steps * plan.real_envs * task.frame_skip
         raise ValueError(
-            f"real_frames: expected at least {plan.collected_frames + least} base frames, enough "
-            f"for the collection and one rollout of the fine-tuning, got {plan.real_frames}; set "
+            f"real_frames: expected at least {plan.collected_frames + least} (for the data "
+            f"collection and one rollout of the fine-tuning), got {plan.real_frames}; set "
             "real_envs=0 to leave out the fine-tuning, or raise real_frames"
         )
     config = {
@@ -376,8 +376,8 @@ class _Loop:
     def _reward_scale(self, gamma: float) -> float:
         """Returns the factor by which PPO multiplies rewards.
 
-        Only data up to the last round that trains from scratch determines the factor. Later rounds
-        keep this factor, because they continue to train a value network of rewards at this scale.
+        The factor depends only on the data of the rounds that train from scratch. Later rounds keep
+        this factor, because they continue to train a value network that fits rewards at this scale.
         """
         if self._plan.ppo_reward_scale is not None:
             return self._plan.ppo_reward_scale
@@ -385,16 +385,18 @@ class _Loop:
         return 1.0 / spread if spread > 0 else 1.0
 
     def _real_frames(self) -> int:
-        """Counts the base frames of the real game that the training has used so far.
+        """Counts the frames of the real game that the training has used so far.
 
-        Frames that were played for scores are not counted.
+        An agent step counts as ``frame_skip`` frames. Frames that were played for scores are not
+        counted.
         """
         return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
     def _score(self, label: str, folder: Path) -> None:
-        """Scores the agent in the game and in the dream, and adds a point to the score curve.
+        """Scores the agent of a stage, and adds a point to the score curve.
 
-        If ``folder`` holds the scores already, nothing is done.
+        The agent is scored in the real game and in the dream. If ``folder`` holds the scores
+        already, this method does nothing.
 
         Args:
             label: name of the point.
@@ -467,7 +469,7 @@ class _Loop:
     def _anew(self, number: int) -> bool:
         """Returns True if a round trains its memory model and its agent from scratch.
 
-        The rounds that do so are those that also train the vision model.
+        The result is True for exactly the rounds that train the vision model.
         """
         return number < self._plan.vision_rounds
 

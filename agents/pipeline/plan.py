@@ -37,15 +37,18 @@ _TRAINING_SECONDS = 3350
 class TrainingPlan:
     """Configuration of a training run: amounts of data and training, and settings of all stages.
 
+    Base frames are the frames of the game before frame skip. The frame skip of the task is the
+    number of base frames per agent step.
+
     Attributes:
         rounds: number of rounds of data collection and training.
         first_frames: number of base frames that are collected with random actions in the first
             round.
         round_frames: number of base frames that are collected with the agent in each later round.
-        real_frames: number of base frames of the real game that the collection and the fine-tuning
-            never exceed; None for no limit. Episodes that are in progress when the limit is reached
-            are cut off. Frames that are played for scores do not count. Frames that are played
-            again after an interruption count once.
+        real_frames: limit on the number of base frames of the real game, for the collection and the
+            fine-tuning together; None for no limit. Episodes that are in progress when the limit is
+            reached are cut off. Frames that are played for scores do not count. Frames that are
+            played again after an interruption count once.
         noise: upper bound of the scale of the agent's exploration noise, passed as ``max_scale`` to
             :class:`~wmrl.agents.rollouts.exploration.NoisyAgent`.
         vision_rounds: number of initial rounds that train the vision model. In these rounds the
@@ -60,8 +63,9 @@ class TrainingPlan:
         memory_training: configuration of the memory model's training from scratch.
         memory_retraining: configuration of the memory model's further training with more data.
         num_members: number of memory models in the ensemble.
-        pessimism: weight of the members' disagreement. The predicted reward is the mean of the
-            members' rewards minus ``pessimism`` times their standard deviation.
+        pessimism: weight of the disagreement between the memory models of the ensemble. The reward
+            in the dream is the mean of their predictions minus ``pessimism`` times the standard
+            deviation of their predictions.
         noise_floor: lower bound of the standard deviation σ of each Gaussian that a memory model
             predicts in the dream; 0 for no additional bound. With discrete latents it must be 0.
         temperature: temperature τ of the dream.
@@ -81,8 +85,8 @@ class TrainingPlan:
         dream_again_seconds: time limit in seconds for further training by PPO; None for no limit.
         ppo_reward_scale: factor by which PPO multiplies rewards. It replaces the attribute
             ``reward_scale`` of ``dream``, ``dream_again`` and ``real``, because the value network
-            learns in all three. If None, the factor is the reciprocal of the standard deviation of
-            the discounted returns that were recorded for the vision model.
+            learns in all three. If None, the factor is 1 / s, where s is the standard deviation of
+            the discounted returns in the data of the first ``vision_rounds`` rounds.
         real_envs: number of parallel games in which the agent is fine-tuned; 0 for no fine-tuning.
             With CMA-ES it must be 0.
         real: configuration of PPO in the real game.
@@ -155,8 +159,8 @@ class TrainingPlan:
             check_int("real_frames", self.real_frames, at_least=1)
             if self.real_frames < self.collected_frames:
                 raise ValueError(
-                    f"real_frames: expected at least the {self.collected_frames} base frames that "
-                    f"{self.rounds} rounds collect, got {self.real_frames}; raise real_frames, or "
+                    f"real_frames: expected at least {self.collected_frames} (the frames that "
+                    f"{self.rounds} rounds collect), got {self.real_frames}; raise real_frames, or "
                     "lower first_frames and round_frames"
                 )
         discrete = isinstance(self.memory, CodeMemoryConfig)
@@ -200,13 +204,13 @@ class TrainingPlan:
     def fine_tuning_steps(self, frame_skip: int) -> int:
         """Returns the number of agent steps of the fine-tuning in the real game.
 
-        Without a limit ``real_frames``, this is ``real.steps``. With a limit, the fine-tuning may
-        use only the base frames that the collection leaves. The number of agent steps is then
-        lowered to fit, and rounded down to whole rollouts, because PPO always completes a rollout.
-        Without fine-tuning, the number is 0.
+        If ``real_frames`` is None, the number is ``real.steps``. Otherwise the fine-tuning may use
+        only the frames that remain after the data collection, and the number may be lower than
+        ``real.steps``. The number is then rounded down to whole rollouts, because PPO always
+        completes a rollout. Without fine-tuning, the number is 0.
 
         Args:
-            frame_skip: number of base frames per agent step.
+            frame_skip: number of frames of the game per agent step.
         """
         if not self.real_envs:
             return 0
@@ -218,7 +222,7 @@ class TrainingPlan:
 
     @property
     def collected_frames(self) -> int:
-        """Number of base frames that all rounds together collect."""
+        """Number of frames of the real game that all rounds together collect."""
         return self.first_frames + (self.rounds - 1) * self.round_frames
 
     @classmethod
@@ -237,27 +241,27 @@ class TrainingPlan:
         About half of the time is for fine-tuning in the real game. Without fine-tuning, the other
         stages get this time. Each training stage has a time limit, so that a slower machine
         finishes in time with less training. Because of these limits, two runs with the same seed
-        are not identical. In plans for less than an hour, each score is also averaged over fewer
+        are not identical. If ``minutes`` is less than 60, each score is averaged over fewer
         episodes. A run takes at least :attr:`least_seconds`.
 
-        If ``real_frames`` is too low for the usual amounts, a fifth of the frames is reserved for
-        the fine-tuning, and the other frames are collected. If a fifth of the frames is too little
-        for fine-tuning to improve an agent, all frames are collected, and the plan has no
-        fine-tuning.
+        If ``real_frames`` is too low for the usual amount of data, a fifth of the frames is
+        reserved for the fine-tuning, and four fifths are for data collection. If a fifth is too
+        little for fine-tuning to improve an agent, all frames are for data collection, and the plan
+        has no fine-tuning.
 
         Args:
             minutes: total time in minutes.
-            task: task that is played. Its frame skip determines how many base frames are collected:
-                the number of agent steps is the same for all tasks. Some tasks have tuned settings
-                (:data:`~wmrl.agents.pipeline.presets.PRESETS`).
+            task: task that is played. The number of agent steps to collect is the same for all
+                tasks, so more frames are collected if the frame skip is larger. Some tasks have
+                tuned settings (:data:`~wmrl.agents.pipeline.presets.PRESETS`).
             latents: ``"continuous"`` for a VAE and an MDN-RNN, or ``"discrete"`` for a VQ-VAE and a
                 memory model with discrete latents. A memory model with discrete latents learns more
                 slowly, so it gets twice the training time, and the fine-tuning gets less.
             rounds: number of rounds of data collection and training.
             fine_tuning: False for a plan without fine-tuning in the real game.
-            real_frames: number of base frames of the real game that the collection and the
-                fine-tuning never exceed. It must allow 100 agent steps per round, so it is at least
-                ``100 * rounds * task.frame_skip``. None for no limit.
+            real_frames: limit on the number of frames of the real game, for the data collection and
+                the fine-tuning together. At least ``100 * rounds * task.frame_skip``, which allows
+                100 agent steps per round. None for no limit.
 
         Raises:
             ValueError: ``minutes`` is not above 0, or another argument is out of range.
@@ -332,12 +336,12 @@ def _share_of_rounds(rounds: int, *, memory_share: int, real_seconds: float) -> 
 
 
 def _fits_fine_tuning(real_frames: int | None, frame_skip: int) -> bool:
-    """Returns True if a fifth of the frames is enough for fine-tuning to improve an agent.
+    """Returns True if fine-tuning can improve an agent with a fifth of ``real_frames``.
 
     Args:
-        real_frames: limit on the base frames of the real game. None for no limit; the result is
-            then True.
-        frame_skip: number of base frames per agent step.
+        real_frames: limit on the number of frames of the real game. If None, there is no limit, and
+            the result is True.
+        frame_skip: number of frames of the game per agent step.
     """
     if real_frames is None:
         return True

@@ -11,13 +11,13 @@ from wmrl.envs.tasks.task import split_variant
 class TaskPreset:
     """Settings of the training loop that depend on the game.
 
-    The default values suit games for which nothing was tuned.
+    The default values are for games without tuned settings.
 
     Attributes:
-        pixel_variance: attribute of the VAE; see :class:`~wmrl.vision.vae.VAEConfig`.
-        reward_scale: attribute of the memory; see
+        pixel_variance: value of ``pixel_variance`` in :class:`~wmrl.vision.vae.VAEConfig`.
+        reward_scale: value of ``reward_scale`` in
             :class:`~wmrl.memory.trainable.TrainableMemoryConfig`.
-        ppo_reward_scale: attribute of the plan; see
+        ppo_reward_scale: value of ``ppo_reward_scale`` in
             :class:`~wmrl.agents.pipeline.plan.TrainingPlan`.
 
     Raises:
@@ -42,10 +42,10 @@ PRESETS = {
 
 
 def preset_of(task: str) -> TaskPreset:
-    """Returns the preset of a task; the default values if there is none.
+    """Returns the preset of a task, or the default values if the task has no preset.
 
     Args:
-        task: name of the task or of a variant of it.
+        task: name of the task. It may end in the shape of the frames.
 
     Example:
         >>> preset_of("car-racing@84x84x1").reward_scale

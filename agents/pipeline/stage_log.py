@@ -86,8 +86,8 @@ class StageLog:
     def timed(self, stage: str) -> Iterator[None]:
         """Measures the duration of a stage, which is run in the ``with`` block.
 
-        Time that was spent on the stage before an interruption is included. If the log already has
-        the duration of the stage, this duration is kept.
+        The duration includes the time that was spent on the stage before an interruption. If the
+        log already has a duration of the stage, the log is not changed.
         """
         if stage in self._seconds:
             yield
@@ -123,9 +123,9 @@ class StageLog:
         Args:
             label: name of the point.
             score: score in the real game.
-            frames: number of base frames of the real game that were used for training.
-            frame_skip: number of base frames per agent step. It converts the lengths of the score's
-                episodes to the number of base frames that were played for the score.
+            frames: number of frames of the real game that were used for training.
+            frame_skip: number of frames of the game per agent step. With it, the method computes
+                the number of frames that were played for the score.
             promise: score in the dream; None if the agent was not scored in the dream.
         """
         current = 0.0 if self._watch is None else self._watch.seconds
@@ -184,6 +184,6 @@ class StageLog:
 
 
 def store_frames(store: RolloutStore) -> int:
-    """Counts the base frames of the episodes in a store."""
+    """Counts the frames in a store's episodes; an agent step counts as ``frame_skip`` frames."""
     skip = store.metadata.frame_skip
     return skip * sum(summary.length for summary in store.summaries)

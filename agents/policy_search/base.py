@@ -120,8 +120,9 @@ class ControllerSearch(AgentLearner):
         generations since the last checkpoint are lost.
 
         Args:
-            max_seconds: limit on :attr:`seconds`, the search time of the whole run; None for no
-                limit. The search stops after the generation in which the limit is reached.
+            max_seconds: limit on the search time of the whole run in seconds, including the time
+                before interruptions; None for no limit. The search stops after the generation in
+                which the limit is reached.
             evaluator: function that computes metrics of the agent for learning curves. Its run time
                 does not count as search time.
             evaluate_every: number of generations between evaluations.
@@ -214,7 +215,8 @@ class ControllerSearch(AgentLearner):
         if scores.ndim not in (1, 2) or len(scores) != len(candidates) or not scores.size:
             raise ValueError(
                 f"fitness: expected scores of shape ({len(candidates)}, R), for R rollouts of each "
-                f"candidate, got shape {scores.shape}"
+                f"candidate, got shape {scores.shape}; let the fitness return one row of scores "
+                "for each candidate"
             )
         returns = scores.reshape(len(candidates), -1).mean(1)
         finite = np.isfinite(returns)

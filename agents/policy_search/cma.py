@@ -57,8 +57,8 @@ class CMAConstants:
     def decompose_every(self) -> int:
         """Number of generations between eigendecompositions of the covariance matrix.
 
-        The number is so large that, with n parameters, the eigendecompositions cost O(n²) per
-        generation on average.
+        An eigendecomposition costs O(n³) for n parameters. With this number of generations between
+        eigendecompositions, their average cost per generation is O(n²).
         """
         n = self.dimension
         return max(1, int(1.0 / (10.0 * n * (self.c_1 + self.c_mu))))
@@ -156,7 +156,10 @@ def cma_init(mean: np.ndarray, sigma: float, *, diagonal: bool = False) -> CMASt
 def cma_sample(
     state: CMAState, constants: CMAConstants, generator: np.random.Generator
 ) -> np.ndarray:
-    """Draws candidates ``(λ, n) float64`` from the search distribution N(m, σ²C)."""
+    """Draws λ candidates, ``(λ, n) float64``, from the search distribution N(m, σ²C).
+
+    Here m is the mean, σ is the step size, and C is the covariance matrix.
+    """
     # eqs. 38–40
     z = generator.standard_normal((constants.population_size, constants.dimension))
     y = z * state.scales
@@ -299,7 +302,10 @@ class CMASearch:
     ) -> None:
         mean = np.asarray(mean, np.float64)
         if mean.ndim != 1 or not mean.size:
-            raise ValueError(f"mean: expected shape (n,) with n above 0, got shape {mean.shape}")
+            raise ValueError(
+                f"mean: expected shape (n,) with n above 0, got shape {mean.shape}; pass a vector "
+                "with one number for each parameter"
+            )
         check_finite("mean", mean)
         check_float("sigma", sigma, above=0)
         default = 4 + math.floor(3 * math.log(len(mean)))  # Table 1

@@ -153,7 +153,7 @@ class CMAES(ControllerSearch):
         To resume an interrupted search, repeat the call that started it, with the same arguments.
 
         Args:
-            name_or_path: shipped name or path of the agent.
+            name_or_path: name of a shipped agent, or folder of a saved agent.
             fitness: objective to maximize.
             config: settings.
             path: folder of the run.

@@ -64,7 +64,7 @@ class Fitness(Protocol):
             seed: seed of the rollouts.
 
         Returns:
-            Scores ``(P, R) float64``.
+            Score of each controller in each rollout, ``(P, R) float64``.
         """
 
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
@@ -157,8 +157,8 @@ class DreamFitness:
     ) -> None:
         if world_model.memory is None:
             raise ValueError(
-                "world_model: expected one with a memory model, got one without; pass a memory "
-                "to WorldModel.open"
+                "world_model: expected a world model with a memory model, got one without; pass a "
+                "memory model to WorldModel.open"
             )
         self.world_model, self.config = world_model, config or DreamFitnessConfig()
         if self.config.num_rollouts > self.config.max_batch:
@@ -264,9 +264,13 @@ class DreamFitness:
         )
 
     def _penalty(self, outputs: Tensor) -> Tensor | float:
-        """Computes saturation penalties ``(C, R)`` of an agent step from outputs ``(C, R, A)``.
+        """Computes the saturation penalties of one agent step.
 
-        The result is 0.0 if the configuration has no saturation penalty.
+        Args:
+            outputs: ``(C, R, A)``, the A outputs of each of C controllers in each of R rollouts.
+
+        Returns:
+            Penalties ``(C, R)``; 0.0 if the configuration has no saturation penalty.
         """
         if self.config.saturation_penalty == 0:
             return 0.0

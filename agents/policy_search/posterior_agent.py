@@ -54,12 +54,18 @@ class PosteriorAgent(ControllerAgent):
         if not (self.std > 0).all() or np.isinf(self.std).any():
             raise ValueError(
                 f"std: expected finite numbers above 0, got numbers from {self.std.min()} to "
-                f"{self.std.max()}"
+                f"{self.std.max()}; pass a positive standard deviation for each parameter"
             )
         if self.directions.ndim != 2 or len(self.directions) != size:
-            raise ValueError(f"directions: expected shape ({size}, R), got {self.directions.shape}")
+            raise ValueError(
+                f"directions: expected shape ({size}, R), got {self.directions.shape}; pass one "
+                "row for each parameter, and one column for each of R directions"
+            )
         if not np.isfinite(self.directions).all():
-            raise ValueError("directions: expected finite numbers, got NaN or infinity")
+            raise ValueError(
+                "directions: expected finite numbers, got NaN or infinity; use the directions of a "
+                "search that has not diverged"
+            )
 
     def sample(self, seed: int, *, scale: float = 1.0) -> ControllerAgent:
         """Draws a controller from the posterior, as in Thompson sampling.

@@ -114,12 +114,13 @@ class VariationalSearch(ControllerSearch):
     https://arxiv.org/abs/1401.0118), by the score-function gradient with control variates. The
     gradient of the divergence is exact.
 
-    The search takes natural gradient steps of limited length, because noise in the returns would
-    make the steps too long if α is low. With N parameters and P controllers per generation, a step
-    of the mean is at most ``learning_rate`` times √(N / P) standard deviations long. If return / α
-    has a variance of 1, noise alone causes steps of this length. Let r be the standard deviation of
-    return / α in a generation. If r is above 1, the steps of q's standard deviations, and of the
-    directions along which q correlates parameters, are divided by r.
+    The search takes natural gradient steps of limited length. Without the limit, noise in the
+    returns would make the steps too long if α is low. A step of the mean is at most
+    ``learning_rate`` times √(N / P) standard deviations long, for N parameters and P controllers
+    per generation. Noise alone causes steps of this length if return / α has a variance of 1. The
+    other parameters of q are its standard deviations and the directions of correlation between
+    parameters. Let r be the standard deviation of return / α in a generation. If r is above 1, the
+    steps of these other parameters are divided by r.
 
     The agent uses the posterior's mean as its parameters, and can draw other controllers from the
     posterior. A run that is killed and resumed gives bit-identical results, because the randomness
@@ -197,7 +198,7 @@ class VariationalSearch(ControllerSearch):
         To resume an interrupted search, repeat the call that started it, with the same arguments.
 
         Args:
-            name_or_path: shipped name or path of a :class:`PosteriorAgent`.
+            name_or_path: name of a shipped :class:`PosteriorAgent`, or folder of a saved one.
             fitness: fitness function; its scores are the returns.
             config: settings.
             path: folder of the run.
@@ -240,7 +241,8 @@ class VariationalSearch(ControllerSearch):
             step: natural gradients by parameter name, as returned by :func:`natural_step`.
             max_length: maximum length of the mean's step at a learning rate of 1. It is measured in
                 standard deviations of the posterior.
-            std_scale: additional factor for the steps of the standard deviations and directions.
+            std_scale: factor for the steps of the posterior's standard deviations and directions,
+                in addition to their learning rate.
         """
         size = len(step["loc"])
         own = self.config.std_learning_rate
@@ -337,13 +339,14 @@ def natural_step(
 
     q is the normal distribution N(m, diag(σ²) + VVᵀ), or N(m, diag(σ²)) if it has no directions V.
     The natural gradient is the gradient multiplied by the inverse Fisher information. For m, the
-    inverse Fisher information is the covariance of q. For log σ, ½ is used, which is exact only if
-    q has no directions. For V, σ² is used, which is an approximation.
+    inverse Fisher information is the covariance of q. For log σ, this function uses ½ as the
+    inverse Fisher information, which is exact if q has no directions, and approximate otherwise.
+    For V, this function uses σ², which is an approximation.
 
     Args:
         posterior: normal distribution q.
         drawn: samples ``(P, N)`` from q.
-        utilities: ``(P,)``, utility of each sample: its return, divided by α.
+        utilities: ``(P,)``, utility of each sample: its transformed return divided by α.
         prior_std: s, standard deviation of the prior N(0, s²I).
 
     Returns:

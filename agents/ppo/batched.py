@@ -46,10 +46,10 @@ class _Capture(KVWriter):  # type: ignore[misc]
 class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
     """SB3's PPO (https://arxiv.org/abs/1707.06347) with faster collection of rollouts.
 
-    With hundreds of environments, SB3 spends most of the collection on info dictionaries and on a
-    separate value prediction for each truncated episode. This class creates no info dictionaries.
-    If several episodes are truncated in one step, it predicts their values in one batch. Losses,
-    returns and updates are those of SB3.
+    With hundreds of environments, SB3 spends most of the collection time on info dictionaries, and
+    on a separate value prediction for each truncated episode. This class creates no info
+    dictionaries. If several episodes are truncated in one step, this class predicts their values in
+    one batch. Losses, returns and updates are those of SB3.
 
     Args:
         args: positional arguments of SB3's ``PPO``; the environment must be an

@@ -28,9 +28,9 @@ class PPOConfig:
         batch_size: number of agent steps in a minibatch.
         learning_rate: learning rate of Adam at the start.
         learning_rate_final: learning rate of Adam at the end, reached by linear interpolation.
-        log_std: logarithm of the standard deviation of the noise on continuous actions at the
-            start. If None, it is taken from the initial agent; without an initial agent, it is 0.
-            It has no effect on discrete actions, which are drawn from their probabilities.
+        log_std: logarithm of the initial standard deviation of the noise on continuous actions. If
+            None, the value of the initial agent is used; without an initial agent, the value is 0.
+            ``log_std`` has no effect on discrete actions, which are drawn from their probabilities.
         log_std_final: final value of ``log_std``, reached by linear interpolation. If None,
             ``log_std`` is not interpolated but learned by gradient descent.
         log_std_share: fraction of the run after which ``log_std_final`` is reached, above 0 and at
@@ -117,7 +117,7 @@ class PPOConfig:
         """Creates the preset for training in 256 parallel dreams of 60 agent steps each.
 
         Args:
-            options: attributes whose values replace those of the preset.
+            options: values, by name of the attribute, that replace values of the preset.
         """
         preset: dict[str, Any] = {"steps": 2_000_000, "ent_coef": 0.003, "log_std": -0.5}
         return cls(**preset | options)
@@ -127,7 +127,7 @@ class PPOConfig:
         """Creates the preset for fine-tuning a dream-trained policy in 32 parallel real games.
 
         Args:
-            options: attributes whose values replace those of the preset.
+            options: values, by name of the attribute, that replace values of the preset.
         """
         preset: dict[str, Any] = {
             "steps": 350_000,

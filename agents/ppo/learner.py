@@ -151,8 +151,8 @@ class PPOLearner(AgentLearner):
 
         Args:
             max_seconds: limit on the training time in seconds, including the time before
-                interruptions; None for no limit. A run that the limit stops is not reproducible bit
-                for bit.
+                interruptions; None for no limit. A run that is stopped by the limit is not
+                reproducible bit for bit.
             evaluator: function that computes metrics of the agent for learning curves. Its run time
                 does not count as training time.
             evaluate_every: number of chunks between evaluations.
@@ -347,9 +347,9 @@ def _warm_start(policy: nn.Module, init: Agent) -> str:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ValueError(
             f"init: expected an agent with the same observations, actions and hidden layers as the "
-            f"learner, got an agent with other weights (shape of {name!r}: {got.get(name)} in the "
-            f"agent, {expected.get(name)} in the learner; None if there are no such weights); pass "
-            "an agent that was trained with the same task and hidden_dims"
+            f"learner, got one with another network: the weights {name!r} have shape "
+            f"{got.get(name)} in the agent and shape {expected.get(name)} in the learner (None: no "
+            "such weights); pass an agent that was trained with the same task and hidden_dims"
         )
     policy.load_state_dict(weights)
     return tensors_digest(weights)

@@ -74,7 +74,10 @@ class ArchiveConfig:
         for name in ("dims", "low", "high"):
             value = getattr(self, name)
             if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
-                raise ValueError(f"{name}: expected two numbers (one per measure), got {value!r}")
+                raise ValueError(
+                    f"{name}: expected two numbers (one per measure), got {value!r}; pass a tuple "
+                    "of two numbers"
+                )
             object.__setattr__(self, name, tuple(value))
         check_choice("shape", self.shape, ("disc", "grid"))
         check_int("cells", self.cells, at_least=1, at_most=_MAX_CELLS)

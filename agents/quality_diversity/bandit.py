@@ -116,13 +116,13 @@ class BanditScheduler:
         emitters: emitters, one for each choice of the bandit.
         bandit: bandit that selects the emitter; if None, a :class:`SlidingWindowUCB` with a window
             of 1000 batches.
-        reward: reward of the bandit. ``"entered"`` is the number of solutions that entered the
-            archive, as in Data-Driven Encodings. ``"qd_score"`` is the increase of the archive's QD
-            score, which is larger for a new cell than for a slightly better elite. This increase
-            has no fixed scale. A ``bandit`` for this reward should therefore have
-            ``relative=True``. If ``bandit`` is None, it is created with ``relative=True``. The
-            archive's ``qd_score_offset`` should be a lower bound of the objective; with a higher
-            offset, new cells may decrease the QD score.
+        reward: reward of the bandit for a batch. ``"entered"`` is the number of solutions that
+            entered the archive, as in Data-Driven Encodings. ``"qd_score"`` is the increase of the
+            archive's QD score, which is larger for a new cell than for a slightly better elite.
+            This increase has no fixed scale, so the bandit for ``"qd_score"`` should have
+            ``relative=True``, as the default bandit has. The archive's ``qd_score_offset`` should
+            be a lower bound of the objective; with a higher offset, new cells may decrease the QD
+            score.
         result_archive: second archive to which all solutions are added; None for no second archive.
         add_mode: ``"batch"`` to add all solutions of a batch in one call, or ``"single"`` to add
             them one by one, for archives that can only add single solutions.
@@ -170,8 +170,8 @@ class BanditScheduler:
         _check_emitters(emitters)
         if result_archive is archive:
             raise ValueError(
-                "result_archive: expected a different archive from the argument 'archive', got the "
-                "same object; leave result_archive out"
+                "result_archive: expected a different archive than 'archive', got the same object; "
+                "leave result_archive out, or create a second archive"
             )
         self.archive, self.emitters, self.reward = archive, list(emitters), reward
         relative = reward == "qd_score"
@@ -213,8 +213,8 @@ class BanditScheduler:
         If an archive raises an error, :meth:`tell` may be called again for the same solutions.
 
         Args:
-            objective: ``(B,)``, objectives of the solutions from :meth:`ask`. None for no
-                objectives, which only some archives support.
+            objective: ``(B,)``, objectives of the solutions from :meth:`ask`. None if the solutions
+                have no objectives; only some archives accept None.
             measures: ``(B, M)``, measures of the solutions from :meth:`ask`.
             fields: arrays ``(B, …)`` for the extra fields of the archives; None for a field without
                 data.
@@ -226,8 +226,8 @@ class BanditScheduler:
 
         Raises:
             RuntimeError: :meth:`ask` was not called since the last successful call of :meth:`tell`.
-            ValueError: a shape is wrong, a number is not finite, or ``objective`` is None although
-                the bandit's reward is ``"qd_score"``. No solution is added in these cases, and
+            ValueError: a shape is wrong, an objective or measure is not finite, or ``objective`` is
+                None while ``reward`` is ``"qd_score"``. No solution is added in these cases, and
                 :meth:`tell` may be called again for the same solutions.
         """
         if self._asked is None:
@@ -317,8 +317,8 @@ class BanditScheduler:
 def _check_emitters(emitters: Sequence[EmitterBase]) -> None:
     if len({id(emitter) for emitter in emitters}) != len(emitters):
         raise ValueError(
-            "emitters: expected different objects, got the same emitter twice; create a new one "
-            "for each item"
+            "emitters: expected different objects, got the same emitter twice; create a separate "
+            "emitter for each entry of the list"
         )
     dims: set[Any] = {emitter.solution_dim for emitter in emitters}
     if len(dims) > 1:
@@ -347,7 +347,8 @@ def _checked_field(name: str, value: Any, count: int) -> np.ndarray | None:
     array = np.asarray(value)
     if array.shape[:1] != (count,):
         raise ValueError(
-            f"{name}: expected {count} rows, one per solution, got shape {array.shape}"
+            f"{name}: expected {count} rows, one per solution, got shape {array.shape}; pass one "
+            "row for each solution from ask()"
         )
     return array
 

@@ -48,8 +48,8 @@ class DDE(Learner):
         config: configuration of the search.
         path: folder of the run. It is locked until :meth:`close` is called.
         seed: root seed.
-        init: ``(N, X)``, solutions to evaluate before the random initialization; None for no such
-            solutions.
+        init: ``(N, X)``, solutions to evaluate before the random initialization. None to initialize
+            with random solutions only.
         device: device of the encoding.
 
     Attributes:
@@ -354,7 +354,10 @@ class DDE(Learner):
 
 
 def _checked_init(init: np.ndarray | None, solution_dim: int) -> np.ndarray:
-    """Checks initial solutions and returns them as ``(N, X) float32``; for None, N is 0."""
+    """Checks initial solutions and returns them as ``(N, X) float32``.
+
+    If ``init`` is None, the result is empty: N is 0.
+    """
     if init is None:
         return np.zeros((0, solution_dim), np.float32)
     solutions = np.asarray(init, np.float32)

@@ -28,9 +28,9 @@ class DDEConfig:
         batch_size: number of solutions per batch.
         initial_coverage: share of the archive's cells to fill with random solutions before the
             first generation.
-        crossovers: shares of a batch, from 0 to 1, that consist of reconstructions of elites by the
-            encoding. The rest of a batch consists of mutations of elites. There is one emitter for
-            each pair of a share and a mutation operator.
+        crossovers: choices for the share of reconstructions in a batch, from 0 to 1. The encoding
+            reconstructs elites; the rest of a batch consists of mutations of elites. There is one
+            emitter for each pair of a share and a mutation operator.
         mutations: mutation operators.
         reward: reward of the bandit, which selects an emitter in each generation: ``"entered"`` or
             ``"qd_score"``, as in
@@ -76,7 +76,10 @@ class DDEConfig:
         for name in (*counts, "checkpoint_every", "snapshots"):
             check_int(name, getattr(self, name), at_least=1)
         if not all(isinstance(each, Mutation) for each in self.mutations):
-            raise TypeError(f"mutations: expected Mutation objects, got {self.mutations}")
+            raise TypeError(
+                f"mutations: expected Mutation objects, got {self.mutations}; pass for example "
+                "(Mutation(),)"
+            )
         for share in self.crossovers:
             check_float("crossovers", share, at_least=0, at_most=1)
         check_choice("reward", self.reward, ("entered", "qd_score"))
@@ -85,7 +88,7 @@ class DDEConfig:
         if self.checkpoint_every % self.log_every:
             raise ValueError(
                 f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
-                f"{self.checkpoint_every}"
+                f"{self.checkpoint_every}; change one of the two"
             )
         if not isinstance(self.encoding, EncodingConfig | None):
             raise TypeError(
@@ -149,7 +152,12 @@ def _distinct(name: str, values: Any) -> tuple[Any, ...]:
     except TypeError:  # also of arrays without axes, which claim to be iterable
         found = ()
     if not found:
-        raise ValueError(f"{name}: expected a tuple of at least one value, got {values!r}")
+        raise ValueError(
+            f"{name}: expected a tuple of at least one value, got {values!r}; pass a tuple such as "
+            "the default of DDEConfig"
+        )
     if any(each in found[:place] for place, each in enumerate(found)):
-        raise ValueError(f"{name}: expected distinct values, got {values!r}")
+        raise ValueError(
+            f"{name}: expected distinct values, got {values!r}; remove the repeated values"
+        )
     return found

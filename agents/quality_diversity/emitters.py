@@ -59,8 +59,8 @@ class ReconstructionEmitter(EmitterBase):
             required if ``mutation.frontier`` is True.
         batch_size: number of solutions per batch.
         seed: seed of the mutation noise; None for a random seed. If ``mutation.frontier`` is True,
-            this seed also determines the parents of mutations. All other elites are drawn with the
-            archive's random number generator.
+            this seed also determines the parents of mutations. All other random elites, such as the
+            parents of reconstructions, are drawn with the archive's own random generator.
 
     Raises:
         ValueError: an argument is out of range, the encoding is missing or has a wrong
@@ -101,7 +101,7 @@ class ReconstructionEmitter(EmitterBase):
         if crossover and encoding is None:
             raise ValueError(
                 "encoding: expected an Encoding if crossover is above 0, got None with crossover "
-                f"{crossover}"
+                f"{crossover}; pass an encoding, or set crossover to 0"
             )
         if encoding is not None and encoding.input_dim != solution_dim:
             raise ValueError(

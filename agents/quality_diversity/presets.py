@@ -1,4 +1,4 @@
-"""Settings of searches for elites of planar arms: initial coverage and encodings."""
+"""Presets and default settings of searches for elite poses of planar arms."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -47,12 +47,12 @@ def default_initial_coverage(num_joints: int) -> float:
 
 
 def encoding_config(kind: EncodingKind, preset: SearchPreset) -> EncodingConfig:
-    """Returns the configuration of an encoding of the solutions of a preset's problem.
+    """Returns the configuration of an encoding for the poses of a preset's arm.
 
     Args:
         kind: kind of the encoding.
-        preset: preset that determines the dimension of the solutions and, if ``kind`` is
-            ``"vae"``, the dimension of the latents.
+        preset: preset with the arm, whose number of joints is the input dimension of the encoding.
+            If ``kind`` is ``"vae"``, the preset also determines the dimension of the latents.
     """
     input_dim = preset.problem.solution_dim
     if kind == "vqvae":

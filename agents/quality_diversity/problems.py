@@ -140,10 +140,10 @@ def objective_lower_bound(arm: Arm, objective: ArmObjective) -> float:
 
 
 def _objective_of(fitness: Any, objective: ArmObjective) -> Any:
-    """Converts a fitness to the objective with the given name.
+    """Converts the fitness of a pose to an objective.
 
-    The fitness is −std of the joint angles in radians, minus the penalty of a collision. It equals
-    the objective ``"std"``.
+    The fitness is −std of the joint angles in radians, minus the penalty of a collision. For the
+    objective ``"std"``, the fitness is returned unchanged.
     """
     return 100.0 * (1.0 - fitness**2) if objective == "variance" else fitness
 

@@ -159,8 +159,8 @@ def search_elites(
     Args:
         path: path of the folder.
         config: configuration of the search.
-        init: name or path of an artifact of elites; None to start from random poses only. DDE
-            evaluates the solutions of these elites first. Other algorithms require None.
+        init: name or path of an artifact of elites, whose solutions DDE evaluates first. If None,
+            the search starts from random poses only. All algorithms except DDE require None.
         device: device on which DDE trains its encoding.
         progress: True to show a progress bar.
 
@@ -231,7 +231,7 @@ def _search_with_dde(
     device: str | torch.device,
     progress: bool,
 ) -> EliteSearchResult:
-    """Searches with DDE, from the last checkpoint if there is one."""
+    """Searches with DDE; resumes from the last checkpoint if there is a checkpoint."""
     settings = config.dde()
     with DDE(
         config.problem, settings, path=path, seed=config.seed, init=init, device=device

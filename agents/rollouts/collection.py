@@ -70,13 +70,13 @@ def collect(
     interrupted and resumed. A call with more ``episodes`` or ``frames`` continues the collection of
     an earlier call. If the folder of a damaged episode is deleted, the next call collects this
     episode again. If a collection fails before its first episode is written, no store is left
-    behind. Only the ``num_envs`` episodes in progress, and a few that wait to be written, are held
-    in RAM.
+    behind. RAM holds only the ``num_envs`` episodes in progress and a few finished episodes that
+    are not written yet.
 
     Args:
-        task: task, or what :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as the name of
-            a task. If ``task.patience`` is a number, an episode ends early after this number of
-            successive base frames without a positive reward.
+        task: task, or a value that :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as the
+            name of a task. If ``task.patience`` is a number, an episode ends early after this
+            number of successive base frames without a positive reward.
         path: folder of the store, created if it does not exist.
         policy: one of
 
@@ -104,8 +104,8 @@ def collect(
             collection is continued with a higher limit.
         seed: root seed.
         noise: noise that is added to the actions of an agent, a model or a function. If None,
-            ``NoisyAgent()`` for agents and models, and no noise for functions. It has no effect on
-            exploration policies.
+            ``NoisyAgent()`` for agents and models, and no noise for functions. If ``policy`` is an
+            exploration policy, this argument has no effect.
         world_model: world model of the agent; if None, the one to which the agent refers.
         num_envs: number of games that run in parallel. With an agent, it is also the batch size of
             the vision model, which may affect the last bits of the results.
@@ -114,8 +114,8 @@ def collect(
         base: id of the base environment; the task's own if None.
         frame_skip: number of base frames per agent step; the task's if None. With an agent, this
             argument is ignored, and the frame skip of the agent's world model is used.
-        device: device of the models that this function loads. It loads the world model if
-            ``world_model`` is None, and the agent if ``policy`` is its name or path.
+        device: device of the models that ``collect`` itself loads: the agent if ``policy`` is its
+            name or path, and the agent's world model if ``world_model`` is None.
         progress: True to show a progress bar.
 
     Returns:
@@ -239,8 +239,9 @@ def _policies(
 ) -> tuple[ExplorationPolicy, FramePolicy | None]:
     """Converts the argument ``policy`` of :func:`collect` to an exploration and a frame policy.
 
-    The exploration policy adds noise to the actions of the frame policy. The frame policy is None
-    if the exploration policy acts alone.
+    The frame policy chooses actions, and the exploration policy adds noise to these actions. If
+    the argument ``policy`` is None, an exploration policy or the name of one, the frame policy is
+    None, and the exploration policy chooses the actions.
     """
     if policy is None:
         policy = "autoregressive" if task.actions.is_continuous else "repeated"
@@ -318,7 +319,10 @@ def open_for_collection(
 
 @contextmanager
 def _discarding_unused(store: RolloutStore) -> Iterator[None]:
-    """Removes a new store if the ``with`` block fails before an episode is written."""
+    """Removes a store without episodes if the ``with`` block fails.
+
+    The store is kept if ``store`` neither created it nor replaced its metadata.
+    """
     try:
         yield
     except BaseException:

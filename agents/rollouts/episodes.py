@@ -29,8 +29,8 @@ class EpisodeScores:
         terminated: ``(E,) bool``, True if the game ended the episode, False if a time limit did.
         actions: ``(E, A) float64``, mean encoded action (see
             :class:`~wmrl.core.action_spec.ActionSpec`) over the agent steps of each episode. For
-            discrete actions, the numbers are the shares of agent steps in which each option was
-            chosen.
+            discrete actions, the entry of an option is the share of agent steps in which the option
+            was chosen.
         magnitudes: ``(E, A) float64``, mean absolute encoded action over the agent steps of each
             episode.
     """
@@ -63,8 +63,8 @@ def run_episodes(
     """Runs whole episodes in the sub-environments (slots) of a vector environment.
 
     With a sequence of seeds, there is one episode per seed. When the episode in a slot ends, the
-    slot continues with the next seed. If the policy treats batch entries independently, an episode
-    depends only on its seed, and not on the number of worker processes of the environment.
+    slot continues with the next seed. If the policy treats batch entries independently, the course
+    of an episode depends only on its seed, and not on the number of worker processes.
 
     With a single seed, there is one episode per slot, and a single ``reset`` with that seed starts
     all episodes. A single seed is meant for environments whose slots share one stream of random
@@ -76,8 +76,8 @@ def run_episodes(
             episode. With a single seed, the mode may also be ``SAME_STEP``.
         policy: policy that chooses the actions.
         seeds: one seed per episode; or a single seed for all slots together.
-        on_end: function that is called whenever episodes end, with the number of episodes that have
-            ended so far.
+        on_end: function that is called whenever episodes end. Its argument is the number of
+            episodes that have ended so far.
 
     Returns:
         Scores, in the order of the seeds; with a single seed, in the order of the slots.

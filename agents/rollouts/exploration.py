@@ -162,7 +162,7 @@ class AutoregressiveNoise(ExplorationPolicy):
 
 @dataclass(frozen=True)
 class Unperturbed(ExplorationPolicy):
-    """Actions of an agent as they are, without noise."""
+    """Exploration policy that returns the actions of an agent or a function unchanged."""
 
     def describe(self) -> dict[str, Any]:
         """Implements :meth:`ExplorationPolicy.describe`."""
@@ -245,8 +245,9 @@ def _bounds(task: Task) -> tuple[np.ndarray, np.ndarray]:
     spec = task.actions
     if not spec.is_continuous:
         raise ValueError(
-            f"policy: expected 'repeated' random actions for the action space {spec.space}, got "
-            "autoregressive noise, which needs continuous actions"
+            f"policy: expected 'repeated' random actions for the discrete action space "
+            f"{spec.space}, got autoregressive noise, which needs continuous actions; choose the "
+            "policy 'repeated'"
         )
     if not spec.is_bounded:
         raise ValueError(

@@ -28,7 +28,11 @@ class FrameAgent(FramePolicy):
         self._state: State | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Implements :meth:`FramePolicy.describe`: digests of the agent and its models, and N."""
+        """Implements :meth:`FramePolicy.describe`.
+
+        The description contains the digests of the agent and of its world model's parts, and the
+        number of games.
+        """
         memory = self.world_model.memory
         return {
             "agent": self.agent.digest,

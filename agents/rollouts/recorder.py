@@ -51,8 +51,8 @@ class Collector:
         frame_policy: policy to whose actions ``exploration`` adds noise; None if ``exploration``
             acts alone.
         seed: root seed of the collection.
-        write: function that is called at the end of each episode, with the index and the content of
-            the episode.
+        write: function that is called at the end of each episode. Its arguments are the index and
+            the content of the episode.
     """
 
     def __init__(
@@ -147,7 +147,10 @@ class Collector:
         return over
 
     def _frame(self, slot: int) -> np.ndarray:
-        """Returns the single frame to record; of a stack of frames, a copy of the newest."""
+        """Returns the newest frame of a slot, which is the frame to record.
+
+        If the task stacks frames, the result is a copy of the newest frame in the stack.
+        """
         seen: np.ndarray = self._frames[slot]
         count = self._env.task.frame_stack
         return seen if count == 1 else newest_frames(seen, count).copy()  # a view keeps the stack

@@ -18,8 +18,8 @@ class SB3Policy(FramePolicy):
 
     Args:
         model: model that was trained on the frames of the task, for example in
-            :class:`~wmrl.envs.frames.env.FrameEnv`. In its observation space, the channels may also
-            be the first axis, as in ``VecTransposeImage``.
+            :class:`~wmrl.envs.frames.env.FrameEnv`. Its observation space has the channels as the
+            last axis or, as in ``VecTransposeImage``, as the first axis.
         task: task that is played.
 
     Raises:
@@ -38,15 +38,15 @@ class SB3Policy(FramePolicy):
         ):
             raise ValueError(
                 f"policy: expected a model whose observations are the frames of task "
-                f"{task.name!r}, {frames}, got {found}; train it in FrameEnv(task), or let it play "
-                "in its own environment, wrapped in RecordRollouts"
+                f"{task.name!r} ({frames}), got observations {found}; train the model in "
+                "FrameEnv(task), or let it play in its own environment, wrapped in RecordRollouts"
             )
         self._actions = task.actions
         own = ActionSpec.of(model.action_space, name="policy: action space")
         if own not in (self._actions, self._actions.from_zero):
             raise ValueError(
-                f"policy: expected a model with the actions {self._actions.space} of task "
-                f"{task.name!r}, got {model.action_space}; train it in FrameEnv(task)"
+                f"policy: expected a model with the action space {self._actions.space} of task "
+                f"{task.name!r}, got {model.action_space}; train the model in FrameEnv(task)"
             )
         self._shifted = own != self._actions
 

@@ -1,4 +1,7 @@
-"""Assignment of episodes to the slots of a vector environment, independent of interruptions."""
+"""Assignment of episodes to the slots of a vector environment.
+
+If a collection is interrupted and resumed, the assignment is the same as without an interruption.
+"""
 
 from collections.abc import Mapping
 
@@ -13,19 +16,19 @@ class Schedule:
     All slots are stepped together. A slot that is free gets the episode with the next index.
 
     If an interrupted collection is resumed, episodes that are already recorded are not played
-    again. Each of them still occupies a slot for as many agent steps as it took. The other episodes
-    therefore get the same slots as in an uninterrupted collection, and the results are
+    again. Each recorded episode still occupies a slot for its number of agent steps. The other
+    episodes therefore get the same slots as in an uninterrupted collection. The results are then
     bit-identical, even if the result of a computation depends on the position in the batch.
 
     Args:
         slots: number of slots, N.
-        known: lengths of the recorded episodes, in agent steps, by episode index.
+        known: mapping from the index of each recorded episode to its length in agent steps.
         episodes: maximal number of episodes, including recorded ones; None for no limit.
         agent_steps: total number of agent steps after which no further episode begins; None for no
             limit.
-        slot_limit: number of agent steps in each slot after which no episode may go on; None for no
-            limit. As all slots are stepped together, the limit does not depend on which episodes
-            are recorded already.
+        slot_limit: maximum number of agent steps in each slot, including those of recorded
+            episodes; None for no limit. When the limit is reached, episodes in progress must be
+            cut off.
 
     Raises:
         ValueError: ``slots`` is less than 1.

@@ -27,24 +27,27 @@ class RecordRollouts(
     """Environment wrapper that records all episodes of an environment in a rollout store.
 
     Observations, rewards and infos pass unchanged. Each episode is written when it ends. An episode
-    that :meth:`reset` or :meth:`close` cuts off is written as truncated, unless it has no steps. Of
-    stacks of frames that a ``FrameEnv`` returns, only the newest frame is written.
+    that :meth:`reset` or :meth:`close` cuts off is written as truncated, unless it has no steps. If
+    a ``FrameEnv`` returns stacks of frames, only the newest frame of each stack is written.
 
-    The ``info`` of a stored episode contains ``"seed"``, the argument of :meth:`reset`;
-    ``"frames"``, the number of base frames; and ``"reset"`` and ``"last"``, the numbers, strings
-    and booleans in the infos of the reset and of the last step. If the episode was cut off,
-    ``"unfinished"`` is True.
+    The ``info`` of a stored episode has these entries:
+
+    - ``"seed"``: the argument ``seed`` of :meth:`reset`.
+    - ``"frames"``: the number of base frames.
+    - ``"reset"`` and ``"last"``: the numbers, strings and booleans in the info of the reset and in
+      the info of the last step.
+    - ``"unfinished"``: True if the episode was cut off; otherwise, this entry is missing.
 
     Args:
-        env: :class:`~wmrl.envs.frames.env.FrameEnv`, possibly with wrappers that change neither
-            frames nor actions, or another environment.
+        env: :class:`~wmrl.envs.frames.env.FrameEnv`, or another environment. A ``FrameEnv`` may
+            have wrappers that change neither frames nor actions.
         store: store to which episodes are appended, or its path. A store that does not exist is
             created. Several environments, also in several processes, may use the same store.
-        task: task of an environment other than ``FrameEnv``, or what
-            :func:`~wmrl.envs.tasks.registry.find_task` accepts. The recorded frames are then those
-            of the task, cropped and resized. If None, the recorded frames are the observations,
-            which must be images ``(H, W, C) uint8``, and the store names the id of the environment
-            as its task. For a ``FrameEnv``, None or the task of the ``FrameEnv``.
+        task: for a ``FrameEnv``, None or the task of the ``FrameEnv``. For another environment, a
+            task, or a value that :func:`~wmrl.envs.tasks.registry.find_task` accepts. With a task,
+            the recorded frames are those of the task, cropped and resized. With None, the
+            recorded frames are the observations, which must be images ``(H, W, C) uint8``. The
+            store then names the id of the environment as its task.
         frame_skip: number of base frames per step of ``env``. If None, the frame skip of
             ``FrameEnv``, or 1 for another environment.
 
@@ -195,8 +198,8 @@ class RecordRollouts(
     def _completed(self, info: dict[str, Any]) -> bool:
         """Returns True if the game ended because its goal was reached.
 
-        The task's ``completed_key`` is the key of this flag in ``info``. Without such a key, the
-        result is False.
+        The result is the flag in ``info`` under the task's ``completed_key``. If the task has no
+        ``completed_key``, or ``info`` has no such flag, the result is False.
         """
         key = None if self._task is None else self._task.completed_key
         return key is not None and bool(info.get(key, False))
@@ -225,7 +228,7 @@ class RecordRollouts(
 
 
 def _task_of(game: FrameEnv | None, task: Task | str | None) -> Task | None:
-    """Returns the task whose frames are recorded; None to record observations.
+    """Returns the task whose frames are recorded, or None if the observations are recorded.
 
     Args:
         game: the innermost environment if it is a ``FrameEnv``, otherwise None.

@@ -174,10 +174,13 @@ class SB3Agent(Agent):
 
 
 def _check_dims(artifact: Artifact) -> None:
-    """Checks that the layers in an artifact's configuration fit the number of its weights.
+    """Checks that the configured layers of a policy fit the number of saved weights.
 
-    This check must come before the policy is created, because SB3 then allocates all weights of the
-    configured layers.
+    This check must come before the policy is created, because SB3 allocates all weights of the
+    configured layers when it creates a policy.
+
+    Args:
+        artifact: artifact with the configuration and the saved weights.
 
     Raises:
         ValueError: the layers need more than twice as many weights as the artifact has, or a
@@ -200,8 +203,8 @@ def _check_dims(artifact: Artifact) -> None:
     if needed > 2 * available:
         raise ValueError(
             f"policy: expected layers that fit the {available} weights in the artifact, got far "
-            f"larger layers (dimension of observations, number of critics, dimension of actions, "
-            f"layer widths: {dims})"
+            f"larger layers: {dims} as the dimension of observations, the number of critics, the "
+            f"dimension of actions and the layer widths; restore the original config.json"
         )
 
 

@@ -49,9 +49,9 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         env: the vector environment, with N sub-environments.
         terminated: ``(N,) bool``, True where an episode was terminated in the last step.
         truncated: ``(N,) bool``, True where an episode was truncated in the last step.
-        final_observations: final observations of the K episodes that ended in the latest step in
-            which any episode ended, in the order of their sub-environments: an array ``(K, …)``, or
-            a dictionary of such arrays.
+        final_observations: final observations of the K episodes that ended in the last step, in
+            the order of their sub-environments: an array ``(K, …)``, or a dictionary of such
+            arrays. If no episode ended in the last step, the value of an earlier step remains.
         episodes: ``episode`` entries of the episodes that ended in the last step, in the order of
             their sub-environments.
         whole_episodes: entries of ``episodes``, without the episodes that were truncated because of
@@ -118,7 +118,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
             An array ``(N, …)``, or a dictionary of such arrays.
 
         Raises:
-            ValueError: the options that were set are not N dictionaries.
+            ValueError: ``set_options`` was called with a list that does not have length N.
         """
         observations = self._reset_all()
         self._next_seed = None
@@ -226,8 +226,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     def cut_first_episodes(self, lengths: np.ndarray) -> None:
         """Limits the length of the first episodes after the next :meth:`reset`.
 
-        With different limits, episodes do not all reach their time limit in the same step. The
-        steps of a rollout are then from different stages of episodes.
+        If the limits differ between sub-environments, the episodes do not all end in the same step.
+        A rollout then contains both early and late steps of episodes.
 
         Args:
             lengths: ``(N,) int``, maximum number of steps of each sub-environment's first episode,
@@ -243,8 +243,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
             observations: observations ``(N, …)`` of all sub-environments, changed in place.
 
         Returns:
-            The changed observations. For the chosen sub-environments, they are the first
-            observations of the next episodes.
+            The changed observations. Where ``slots`` is True, they are the first observations of
+            the next episodes.
         """
         self.truncated = self.truncated | slots
         fresh, _ = self.env.reset(options={"reset_mask": slots})
@@ -260,7 +260,11 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """Returns an attribute of the vector environment, once per requested sub-environment."""
+        """Returns an attribute of the vector environment, in a list.
+
+        All sub-environments share the attribute. The list repeats the attribute once for each
+        requested sub-environment.
+        """
         return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
@@ -284,22 +288,26 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Returns True for ``Monitor`` and False for other wrappers, once per sub-environment.
+        """Returns a list of True for ``Monitor``, or a list of False for any other wrapper class.
 
-        The adapter itself provides the ``episode`` entries that a ``Monitor`` would add.
+        The list has one entry for each requested sub-environment. The adapter counts as a
+        ``Monitor`` because the adapter adds the same ``episode`` entries to the infos.
         """
         from stable_baselines3.common.monitor import Monitor
 
         return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Returns one image per sub-environment; None for each if nothing is rendered."""
+        """Returns a list with one image per sub-environment.
+
+        If the environment does not render, the list contains None in place of each image.
+        """
         frames: Any = self.env.render()
         return list(frames) if frames is not None else [None] * self.num_envs
 
 
 def _action_spec(space: spaces.Space[Any]) -> ActionSpec | None:
-    """Returns the description of an action space; None if ``ActionSpec`` does not support it."""
+    """Returns the ``ActionSpec`` of an action space, or None if the space is not supported."""
     try:
         return ActionSpec.of(space)
     except ValueError:
@@ -310,8 +318,8 @@ def _check_finite(name: str, values: Any) -> None:
     """Checks that the numbers that an environment returned are finite.
 
     If the sum of the numbers is finite, all numbers are finite. The numbers are checked one by one
-    only if the sum is not finite. Computing the sum takes a fraction of the time of
-    ``np.isfinite``, because it needs no array of flags.
+    only if the sum is not finite. The sum is much faster to compute than ``np.isfinite`` of all
+    numbers, because the sum needs no array of flags.
 
     Raises:
         FloatingPointError: a number is not finite.
@@ -343,7 +351,7 @@ def _row(observations: Observations, index: int) -> Any:
 
 
 def _stacked(space: spaces.Space[Any], observations: Sequence[Any]) -> Any:
-    """Stacks K observations to an array ``(K, …)``, or to a dictionary of such arrays."""
+    """Stacks K observations into an array ``(K, …)``, or into a dictionary of such arrays."""
     if isinstance(space, spaces.Dict):
         return {
             name: _stacked(part, [observation[name] for observation in observations])

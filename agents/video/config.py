@@ -24,8 +24,8 @@ class VideoConfig:
             vision model encodes.
         code_map: True to add a map of the discrete codes to the video. The flag has no effect if
             the latents of the vision model are continuous.
-        width: width of an image in pixels.
-        height: height of an image in pixels.
+        width: width of each panel's image in pixels.
+        height: height of each panel's image in pixels.
         speed: playback speed, as a multiple of the game's own speed.
 
     Raises:

@@ -48,7 +48,7 @@ class DreamCompanion:
     def choose_action(
         self, real: DreamState, agent_state: State | None, action: np.ndarray
     ) -> None:
-        """Chooses the next action in the dream; first starts or restarts the dream if this is due.
+        """Starts or restarts the dream when due, then chooses the next action in the dream.
 
         Args:
             real: current latent and memory state of the game.
@@ -96,10 +96,11 @@ class DreamCompanion:
         return terminated or self._age >= self._config.dream_agent_steps
 
     def panel(self, reconstruction: np.ndarray) -> Panel:
-        """Returns the panel of the video that shows the dream.
+        """Returns the panel that shows the dream in the video.
 
         Args:
-            reconstruction: ``(H, W, C) uint8``, image to show before the first dream has started.
+            reconstruction: ``(H, W, C) uint8``, reconstruction of the game's frame. The panel shows
+                this image until the first dream starts.
         """
         if self._count == 0:
             return Panel(

@@ -62,9 +62,9 @@ def record(
     Args:
         agent: agent that plays, or its shipped name or path.
         path: ``.mp4``, ``.gif`` or ``.webp`` file to write.
-        task: task that the agent was trained on, or what
-            :func:`~wmrl.envs.tasks.registry.find_task` accepts. It is needed only if the task is
-            not registered and ``world_model`` is not given.
+        task: task that the agent was trained on, or a value that
+            :func:`~wmrl.envs.tasks.registry.find_task` accepts. The argument is needed only if the
+            task is not registered and ``world_model`` is not given.
         world_model: world model of the agent; if None, the one to which the agent refers.
         config: contents of the video; the defaults of
             :class:`~wmrl.agents.video.config.VideoConfig` if None.
@@ -244,9 +244,9 @@ def _render(env: FrameEnv) -> np.ndarray:
 def _raw_height(env: FrameEnv) -> int | None:
     """Returns the height in pixels of the game's frames before they are cropped.
 
-    The height is that of the observation space. It is None if the frames are not observations of
-    the game but made in another way, such as by ``render``, or if the observation space has no
-    height.
+    If the frames are the game's observations, this is the height of the observation space. If the
+    frames are made in another way, such as by ``render``, the result is None. The result is also
+    None if the observation space has no axes.
     """
     frame, space = env.task.frame, env.base.observation_space
     if isinstance(frame, ObservationKey) and isinstance(space, spaces.Dict):

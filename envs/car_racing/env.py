@@ -21,8 +21,8 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
     ## Description
     Gymnasium's own code computes physics, tracks, rewards and episode ends. Given the same calls,
     they are bit-identical to those of ``CarRacing-v3``. Only observations are different: a compiled
-    scan-line rasterizer renders them, and their pixels differ from Gymnasium's by 0.05 of 255
-    levels on average. ``render()`` still uses Gymnasium's renderer.
+    scan-line rasterizer renders them. On the scale from 0 to 255, their pixels differ from
+    Gymnasium's by 0.05 on average. ``render()`` still uses Gymnasium's renderer.
 
     The first reset compiles the rasterizer with numba, which takes a few seconds. numba caches the
     compiled code on disk, by default in the package's folder. If that folder is read-only, the

@@ -15,8 +15,8 @@ class LazyRendering:
     therefore bit-identical to those of Gymnasium's ``step``.
 
     Args:
-        env: environment without wrappers. Its own methods may still be called directly, for example
-            ``reset``.
+        env: environment without wrappers. The methods of ``env``, for example ``reset``, may still
+            be called directly.
     """
 
     def __init__(self, env: CarRacing) -> None:

@@ -82,7 +82,10 @@ def _compiled(function: _Function) -> _Function:
 
 
 def cache_folder() -> str | None:
-    """Returns the folder in which numba caches this module's functions; None without a cache."""
+    """Returns the folder in which numba caches this module's functions.
+
+    Returns None if numba does not cache them on disk.
+    """
     return getattr(getattr(_wipe, "_cache", None), "cache_path", None)
 
 
@@ -169,10 +172,10 @@ def _wipe(canvas: Canvas) -> None:
 
 @_compiled
 def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
-    """Fills a part of each of the canvas lines ``first`` to ``stop - 1`` with a color.
+    """Colors an interval of each of the canvas lines ``first`` to ``stop - 1``.
 
-    Each line is filled from ``canvas.left`` to ``canvas.right``. ``ink`` is the palette index of
-    the color.
+    On each line, the interval extends from the line's entry in ``canvas.left`` to its entry in
+    ``canvas.right``. ``ink`` is the palette index of the color.
     """
     edges, inks, runs_of = canvas.edges, canvas.inks, canvas.runs
     for line in range(first, stop):
@@ -209,7 +212,7 @@ def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
 
 @_compiled
 def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Extends a polygon so that it covers an edge that is not anti-aliased.
+    """Extends a polygon to cover an edge without anti-aliasing.
 
     Args:
         left: left end of the polygon on each canvas line that the edge crosses; updated in place.
@@ -225,7 +228,7 @@ def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edg
 
 @_compiled
 def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Extends a polygon so that it covers a steep anti-aliased edge.
+    """Extends a polygon to cover a steep anti-aliased edge.
 
     In each row, such an edge fades out over one pixel. The arguments are those of
     :func:`_widen_hard`.
@@ -239,7 +242,7 @@ def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Ed
 
 @_compiled
 def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Extends a polygon so that it covers a flat anti-aliased edge.
+    """Extends a polygon to cover a flat anti-aliased edge.
 
     In each row, such an edge fades out over several pixels. The arguments are those of
     :func:`_widen_hard`.
@@ -258,7 +261,7 @@ def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edg
 def _widen(
     canvas: Canvas, first: int, stop: int, ends: tuple[int, int, int, int], soft: bool
 ) -> None:
-    """Extends the polygon that is being filled so that it covers an edge.
+    """Extends the current polygon of a canvas to cover one of the polygon's edges.
 
     Args:
         canvas: canvas that stores the polygon's left and right ends on each line.
@@ -288,10 +291,10 @@ def _widen(
 
 @_compiled
 def _line_below(y: float) -> int:
-    """Returns the index of the first canvas line at or below row ``y`` of the surface.
+    """Returns the index of the first scene line at or below row ``y`` of the surface.
 
-    Lines of the status bar are ignored. If no other line is at or below row ``y``, returns
-    ``SCENE_LINES``, the number of lines above the status bar.
+    Scene lines are the canvas lines above the status bar. If no scene line is at or below row
+    ``y``, the result is ``SCENE_LINES``, the number of scene lines.
     """
     return min(max(math.ceil((y - FIRST_LINE) / PITCH), 0), SCENE_LINES)
 
@@ -302,9 +305,9 @@ def _paint_polygon(canvas: Canvas, corners: np.ndarray, ink: int, soft: bool) ->
 
     Args:
         canvas: canvas to draw on.
-        corners: ``(N, 2) int64``, columns and rows of the corners.
+        corners: ``(N, 2) int64``, column and row of each corner.
         ink: palette index of the color.
-        soft: True to add an anti-aliased outline, as Gymnasium does for all polygons except those
+        soft: True to add an anti-aliased outline. Gymnasium does so for all polygons except those
             of the car.
     """
     count = len(corners)
@@ -438,7 +441,11 @@ def _paint_car(canvas: Canvas, scene: Scene, poses: np.ndarray, camera: np.ndarr
 
 @_compiled
 def _paint_bar(canvas: Canvas, x1: float, y1: float, x2: float, y2: float, ink: int) -> None:
-    """Fills a rectangle in the status bar, from pixel (x1, y1) to pixel (x2, y2) inclusive."""
+    """Fills a rectangle in the status bar.
+
+    Pixels (x1, y1) and (x2, y2) of the surface are opposite corners of the rectangle and belong to
+    it. ``ink`` is the palette index of the color.
+    """
     top, bottom = int(min(y1, y2)), int(max(y1, y2))
     first = SCENE_LINES + max(top - BAR_TOP, 0)
     stop = SCENE_LINES + min(bottom + 1, HEIGHT) - BAR_TOP
@@ -482,9 +489,10 @@ def _add_line(
 
     A row of pixels is a weighted average of several lines. While lines are added, the row is stored
     as ``steps``, the differences between adjacent pixels. The color of a line is constant except
-    for jumps at a few columns. Columns are narrower than pixels, so that most jumps lie within a
-    pixel. Each jump is multiplied by the weight, and then split between the entries of ``steps``
-    for that pixel and the next, in proportion to its position.
+    for jumps at a few columns. Columns are narrower than pixels, so most jumps lie within a pixel.
+    Each jump is multiplied by the weight, and then split into two parts. One part is added to the
+    entry of ``steps`` for the pixel with the jump, the other part to the entry for the next pixel.
+    The farther right the jump is in its pixel, the larger is the part for the next pixel.
 
     Args:
         canvas: canvas that holds the line.
@@ -512,8 +520,8 @@ def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
     """Computes a row of pixels from the differences between adjacent pixels.
 
     Args:
-        steps: differences that :func:`_add_line` computed. They are set to 0 in place, for the next
-            row.
+        steps: ``(97,) int64``, differences that :func:`_add_line` computed. Afterwards, they are
+            set to 0 for the next row.
         row: ``(96, 3) uint8``, output array for the pixels.
     """
     color = 0
@@ -569,9 +577,9 @@ def draw(
 ) -> bool:
     """Draws an observation of the game, without the score.
 
-    The compiled functions that this function calls don't check their arguments. They would write
-    beyond their arrays if a number were NaN. This function therefore checks the numbers that change
-    from frame to frame.
+    The compiled functions that this function calls don't check their arguments. If a number were
+    NaN, they would write outside the bounds of their arrays. This function therefore checks the
+    numbers that change from frame to frame.
 
     Args:
         canvas: canvas to draw on; its previous content is discarded.

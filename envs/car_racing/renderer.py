@@ -27,7 +27,7 @@ _SCORE_SIZE, _SCORE_CENTER = 42, (60, 50)  # in pixels of the status bar on Gymn
 
 
 class StatePainter:
-    """Renderer of observations on a fixed track.
+    """Renderer of CarRacing's observations on one track.
 
     Args:
         road: ``(P, 4, 2) float64``, polygons of the road in world units, in drawing order.
@@ -41,7 +41,7 @@ class StatePainter:
             recolor the polygons.
 
     Raises:
-        ValueError: an array has the wrong shape, or a number is NaN or infinite.
+        ValueError: ``road`` or ``road_rgb`` has the wrong shape, or contains NaN or infinity.
     """
 
     def __init__(
@@ -138,17 +138,17 @@ def _undrawable(**arrays: np.ndarray) -> str:
                 f"{array[index]} at index {index}; reset the environment, as the car's physics "
                 "can't recover"
             )
-    raise AssertionError("arrays: expected a number that cannot be drawn, got none")
+    raise AssertionError("arrays: expected NaN, infinity or a huge number, got none of them")
 
 
 def _with_eight_corners(part: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Pads a part of the hull to eight corners by repeating its last corner."""
+    """Pads the polygon of a hull part to eight corners by repeating the polygon's last corner."""
     return np.array([*part, *[part[-1]] * (8 - len(part))])
 
 
 @lru_cache(maxsize=4096)
 def _score_pixels(score: str) -> np.ndarray:
-    """Renders the left end of the status bar, which shows the score, as ``(12, 12, 3) uint8``."""
+    """Renders the score: the ``(12, 12, 3) uint8`` pixels at the left end of the status bar."""
     try:
         text = _render_score(score)
     except pygame.error:  # closing a window quits pygame, which invalidates the font

@@ -63,12 +63,12 @@ class DreamEnv(SingleEnv[Any], EzPickle):
     - ``temperature``: τ > 0, which controls the uncertainty of the dream: logits are divided by τ,
       and Gaussian noise is multiplied by √τ.
     - ``dropout``: True to apply the memory's dropout, with a new random mask in each step.
-    - ``max_episode_steps``: maximum number of agent steps per episode; no limit if None.
-      ``gymnasium.make`` enforces this limit with Gymnasium's ``TimeLimit`` wrapper, which has the
-      same effect.
+    - ``max_episode_steps``: maximum number of agent steps per episode; no limit if None. In an
+      environment from ``gymnasium.make``, Gymnasium's ``TimeLimit`` wrapper enforces this limit,
+      with the same effect.
     - ``observation``: ``"embeddings"`` or ``"codes"``. ``"embeddings"`` returns z and h as one
       vector. ``"codes"`` requires a VQ-VAE as vision model, and returns a dictionary: ``"codes"``
-      contains the T discrete codes of a frame, ``MultiDiscrete(T,)``, and ``"memory"`` contains h.
+      contains the T discrete codes of a frame, ``(T,) int64``, and ``"memory"`` contains h.
     - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
     - ``render_mode``: ``"rgb_array"`` to return the decoded latent as an enlarged image;
       ``"human"`` to show this image in a window.
@@ -153,7 +153,7 @@ class DreamEnv(SingleEnv[Any], EzPickle):
         """Checks an action, and clips a continuous action to the action space.
 
         Raises:
-            ValueError: the action has the wrong shape, contains NaN or infinity, or is not an
-                element of a discrete action space.
+            ValueError: the action has the wrong shape, contains NaN or infinity, or is a discrete
+                action that does not exist.
         """
         return self.world_model.check_actions(action, ())

@@ -58,7 +58,7 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     - ``"reset_mask"``: ``(N,) bool``, True for the dreams to reset; all dreams by default.
     - ``"start"``: index of a start state for all dreams that are reset, or one index for each.
     - ``"state"``: a :class:`~wmrl.dream.DreamState` with one entry for each dream that is reset;
-      these dreams continue from it.
+      each of these dreams continues from its entry.
 
     A sequence of N dictionaries gives each dream its own options. In each of these dictionaries,
     ``"start"`` is one index, and ``"state"`` is a state of batch size 1.
@@ -254,14 +254,14 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (count,)):
             raise ValueError(
                 f"options['start']: expected an index, or {count} indices, got "
-                f"{options['start']!r:.100}"
+                f"{options['start']!r:.100}; give one integer, or one for each dream to reset"
             )
         indices = np.broadcast_to(given.astype(np.int64), (count,))
         available = self._memory.num_start_states
         if indices.min() < 0 or indices.max() >= available:
             raise ValueError(
                 f"options['start']: expected indices from 0 to {available - 1}, got "
-                f"{indices.tolist()}"
+                f"{indices.tolist()}; the memory has {available} start states"
             )
         on_device = torch.from_numpy(indices.copy()).to(self.world_model.device)
         return dream_reset(self._memory, indices=on_device, generator=self._generator)
@@ -277,22 +277,29 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
 
     def _given_state(self, count: int, state: DreamState) -> DreamState:
         if not isinstance(state, DreamState):
-            raise ValueError(f"options['state']: expected a DreamState, got {state!r:.100}")
+            raise ValueError(
+                f"options['state']: expected a DreamState, got {state!r:.100}; give the state of a "
+                "dream or latent environment"
+            )
         expected = (count, self._memory.latent_dim)
         if tuple(state.latent.shape) != expected:
             raise ValueError(
                 f"options['state']: expected latents of shape {expected}, got "
-                f"{tuple(state.latent.shape)}"
+                f"{tuple(state.latent.shape)}; give one latent for each dream that is reset"
             )
         blank = [tuple(tensor.shape) for tensor in self._memory.initial_state(count)]
         got = [tuple(tensor.shape) for tensor in state.memory]
         if blank != got:
             raise ValueError(
-                f"options['state']: expected a memory state of shapes {blank}, got {got}"
+                f"options['state']: expected memory tensors of the shapes {blank}, got {got}; give "
+                "a state of the same memory model, with one entry for each dream that is reset"
             )
         for tensor in (state.latent, *state.memory):
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise ValueError("options['state']: expected finite numbers, got NaN or infinity")
+                raise ValueError(
+                    "options['state']: expected finite numbers, got NaN or infinity; give another "
+                    "state"
+                )
         device = self.world_model.device
         return DreamState(
             state.latent.to(device), tuple(tensor.to(device) for tensor in state.memory)
@@ -371,7 +378,8 @@ def _dreaming_memory(world_model: WorldModel) -> Memory[Any]:
     """Checks that a world model has a memory with start states, and returns this memory."""
     if world_model.memory is None:
         raise ValueError(
-            "memory: expected a memory to dream with, got None; use 'auto', a name or a path"
+            "memory: expected a memory to dream with, got None; give 'auto', or the name or path "
+            "of a memory model"
         )
     if world_model.memory.num_start_states == 0:
         raise ArtifactError(

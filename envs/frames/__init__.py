@@ -1,4 +1,4 @@
-"""Environments that repeat each action for several frames of a game, and return its frames.
+"""Environments that repeat each action for several frames of a game, and return frames.
 
 - :mod:`~wmrl.envs.frames.env`: the single environment (``FrameEnv``).
 - :mod:`~wmrl.envs.frames.vector`: the vector environment (``FrameVectorEnv``).

@@ -41,7 +41,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     ## Observation Space
     ``Box(0, 255, (H, W, C), uint8)``: the task's cropped and resized frame, with C = 3 color
     channels, or 1 if the task's frames are gray. If the task's ``blank_final_frame`` is True, the
-    frame after the game has terminated is a copy of the previous frame.
+    game shows no picture after it has terminated. In this case, the final frame is a copy of the
+    previous frame.
 
     If the task's ``frame_stack`` K is above 1, ``Box(0, 255, (H, W, C · K), uint8)``: the frames
     after the last K agent steps, with the channels of the newest frame last. At the start of an
@@ -64,7 +65,7 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     episode ends in the middle of an agent step, ``"frames"`` still counts all frames of that step.
 
     ## Arguments
-    - ``task``: a task; or its name or location, or the id of an environment (see
+    - ``task``: a task, the name or location of a task, or the id of an environment (see
       :func:`~wmrl.envs.tasks.registry.find_task`).
     - ``base``: id of a base environment to use instead of the task's, or a base environment that
       exists already. An existing environment keeps its own render mode, and the argument
@@ -165,9 +166,9 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
 
         Raises:
             ResetNeeded: no episode is running.
-            ValueError: ``action`` has the wrong shape, contains NaN or infinity, or is not an
-                element of a discrete action space; or the game returned a reward that is not
-                finite, a frame that is not an image, or an info that is not a dictionary.
+            ValueError: ``action`` has the wrong shape, contains NaN or infinity, or is a discrete
+                action that does not exist; or the game returned a reward that is not finite, a
+                frame that is not an image, or an info that is not a dictionary.
         """
         if not self._running:
             raise ResetNeeded("step: no episode is running; call reset() first")
@@ -182,8 +183,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         self._check_info("step", info)
         if not math.isfinite(reward):
             raise ValueError(
-                f"reward: expected a finite number, got {reward}{self._moment()}; check the "
-                "method step of the game"
+                f"reward: expected a finite number, got {reward}{self._moment()}; let "
+                "the method step of the game return a finite reward"
             )
         frame = self._observe(observation, terminated=terminated)
         if self._stacker is not None:
@@ -207,7 +208,7 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         if self.render_mode is not None and fixed not in (None, self.render_mode):
             raise ValueError(
                 f"render_mode: expected {fixed!r} or None, got {self.render_mode!r}; the task "
-                f"{self.task.name!r} fixes the render mode"
+                f"{self.task.name!r} needs {fixed!r}, so leave render_mode out"
             )
         kwargs["render_mode"] = fixed or self.render_mode
         import_package_of(env_id)
@@ -234,8 +235,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     def _check_info(self, method: str, info: Any) -> None:
         if not isinstance(info, Mapping):
             raise ValueError(
-                f"info: expected a dictionary, got {info!r:.100}{self._moment()}; check the method "
-                f"{method} of the game"
+                f"info: expected a dictionary, got {info!r:.100}{self._moment()}; let the method "
+                f"{method} of the game return a dictionary as info"
             )
 
     def _reward(self, reward: Any) -> float:
@@ -272,6 +273,6 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
 
 
 def frame_space(task: Task) -> spaces.Box:
-    """Returns the space of a task's frames or, if the task stacks frames, of the stacks."""
+    """Returns the space of a task's frames or, if the task stacks frames, of its stacks."""
     height, width, channels = task.frame_shape
     return spaces.Box(0, 255, (height, width, channels * task.frame_stack), np.uint8)

@@ -1,4 +1,4 @@
-"""Sub-environments of a frame vector environment, and arrays that are shared between processes."""
+"""Sub-environments of ``FrameVectorEnv``, and arrays that are shared between processes."""
 
 import mmap
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,9 @@ _ALIGNMENT = 64
 
 
 def slot_layout(num_envs: int, frame_shape: tuple[int, ...], actions: ActionSpec) -> Layout:
-    """Returns the shape and dtype of each shared array of N sub-environments (slots), by name.
+    """Returns the shape and dtype of each shared array, by name.
+
+    The arrays hold the data of N sub-environments, called slots. Processes share the arrays.
 
     The array ``"finals"`` is used in the autoreset mode SAME_STEP. It holds the final frames of the
     episodes that ended in the last step. Three other arrays show in which slot, episode and step a
@@ -104,15 +106,15 @@ class FrameSlots:
         mask: Sequence[bool],
         options: Sequence[dict[str, Any] | None],
     ) -> list[dict[str, Any]]:
-        """Resets some slots.
+        """Resets the slots that ``mask`` selects.
 
         Args:
             seeds: one seed per slot; None for slots that are not seeded.
             mask: one flag per slot, True for slots to reset.
-            options: options of each slot, which are passed to its base environment.
+            options: for each slot, the options that its base environment gets; None for no options.
 
         Returns:
-            The info of each slot; empty for slots that are not reset.
+            One info per slot. The infos of slots that are not reset are empty.
         """
         return [
             self._reset(slot, seed, given) if chosen else {}
@@ -128,7 +130,10 @@ class FrameSlots:
         return [env.render() for env in self.envs]
 
     def blame(self, slot: int) -> None:
-        """Marks a slot as the cause of a failure that was found after the slot's step or reset."""
+        """Marks a slot as the cause of a failure.
+
+        The mark is needed if the failure is found only after the slot has returned its result.
+        """
         self._arrays["playing"][slot] = True
 
     def close(self) -> None:

@@ -36,10 +36,11 @@ _ARGUMENT_ERRORS = (ValueError, OSError, ImportError, gym.error.Error)
 
 
 class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """Vector environment of N :class:`~wmrl.envs.frames.env.FrameEnv`, stepped by worker processes.
+    """Vector environment of N ``FrameEnv`` sub-environments, stepped by worker processes.
 
     ## Description
-    The sub-environments are called slots. Results are bit-identical for any number of workers.
+    The sub-environments, each a :class:`~wmrl.envs.frames.env.FrameEnv`, are called slots. Results
+    are bit-identical for any number of workers.
 
     ## Action Space
     The task's action space, batched: ``Box(N, A) float32`` for continuous actions.
@@ -60,13 +61,13 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     As in :class:`~wmrl.envs.frames.env.FrameEnv`. When a slot's episode has ended,
     ``autoreset_mode`` determines when the slot is reset
     (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED``, the slot keeps its frame and its
-    flags (terminated, truncated), with reward 0 and no info, until
-    ``reset(options={"reset_mask": …})`` selects it. A slot that was never
-    reset returns a black frame, flags that are False, reward 0 and no info until it is selected.
+    flags (terminated, truncated), with reward 0 and an empty info, until
+    ``reset(options={"reset_mask": …})`` selects the slot. A slot that was never reset returns a
+    black frame, flags that are False, reward 0 and an empty info.
 
     ## Arguments
     - ``num_envs``: number N of slots.
-    - ``task``: a task; or its name or location, or the id of an environment (see
+    - ``task``: a task, the name or location of a task, or the id of an environment (see
       :func:`~wmrl.envs.tasks.registry.find_task`).
     - ``base``: id of a base environment to use instead of the task's.
     - ``frame_skip``: number of base frames (frames of the base environment) per agent step; the
@@ -156,10 +157,11 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Args:
             seed: an integer s, which seeds the slots with s, s + 1, and so on; or a sequence of one
                 seed per slot. Slots with the seed None are not seeded.
-            options: a dictionary for all slots, or a sequence of N dictionaries, which gives each
-                slot its own options. Options are passed to the base environments, except for
-                ``"reset_mask"`` in a dictionary for all slots: an array ``(N,) bool`` that is True
-                for the slots to reset. Without a mask, all slots are reset.
+            options: one dictionary for all slots, a sequence of N dictionaries with the options of
+                each slot, or None. The base environments get these options. One dictionary for all
+                slots can also contain ``"reset_mask"``, an array ``(N,) bool`` that is True for the
+                slots to reset; the base environments do not get the mask. Without a mask, all slots
+                are reset.
 
         Returns:
             A copy of the frames ``(N, H, W, C) uint8``, and the infos.
@@ -201,9 +203,9 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Raises:
             ResetNeeded: the environment has not been reset.
-            ValueError: ``actions`` has the wrong shape, contains NaN or infinity, or an action is
-                not an element of a discrete action space; or a game returned a reward that is not
-                finite or a frame that is not an image.
+            ValueError: ``actions`` has the wrong shape, contains NaN or infinity, or contains a
+                discrete action that does not exist; or a game returned a reward that is not finite
+                or a frame that is not an image.
             WorkerError: a game failed, or a worker process died.
         """
         if not self._started:
@@ -270,8 +272,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Args:
             method: name of the method.
-            *per_slot: arguments with one item per slot. Each worker receives the items of its own
-                slots.
+            *per_slot: arguments, each a sequence with one item per slot. Each worker receives the
+                items of its own slots.
             **shared: arguments that are the same for all workers.
 
         Returns:
@@ -279,12 +281,13 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         if self.closed:
             raise ValueError(
-                f"{method}: expected an open environment, got a closed one; create a new one"
+                f"{method}: expected an open environment, got a closed one; create a new "
+                "environment"
             )
         if os.getpid() != self._process:
             raise ValueError(
-                f"{method}: expected an environment of this process, got one that was created "
-                "before this process was forked; create a new one in this process"
+                f"{method}: expected an environment that this process created, got one from before "
+                "the fork of this process; create a new environment in this process"
             )
         if self._slots is not None:
             try:
@@ -336,8 +339,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Args:
             failure: failure of a worker or, without workers, of a slot of this process.
-            slots: slots that may have failed. If one of them was marked as playing, the error names
-                only this slot. If there are no slots, the worker failed as it started.
+            slots: slots that may have failed. If a step or reset of one of these slots was not
+                finished, the error names only this slot. Empty if the worker failed as it started.
             worker: name of the worker; None without workers.
         """
         playing = [slot for slot in slots if self._arrays["playing"][slot]]

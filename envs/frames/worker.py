@@ -1,4 +1,4 @@
-"""Worker processes that step the slots of a vector environment.
+"""Worker processes that step the slots (sub-environments) of a vector environment.
 
 A worker is a new Python interpreter that communicates over its standard input and output. Unlike a
 forked process, it inherits no threads or locks of torch. Unlike a spawned process, it does not
@@ -122,7 +122,8 @@ class FrameWorker:
         """Waits for the worker's next answer, and returns it.
 
         Raises:
-            WorkerFailure: the process died, or the called method raised an exception.
+            WorkerFailure: the process died, the called method raised an exception, or the answer
+                cannot be unpickled.
         """
         self._check_whole()
         self._readable.poll()  # Ctrl-C while waiting loses no part of the answer
@@ -137,6 +138,7 @@ class FrameWorker:
             succeeded, value = ForkingPickler.loads(message)
         except Exception as error:
             raise WorkerFailure(
+                # In the message that the user sees, the worker's name precedes this text.
                 f"sent an answer that cannot be unpickled ({type(error).__name__}: {error})",
                 mend="let the game return only objects whose classes can be imported in the parent "
                 "process, or use workers=0",
@@ -161,9 +163,10 @@ class FrameWorker:
 
     def _check_whole(self) -> None:
         if self._torn:
-            # The name of the worker precedes this text in the message that the user sees.
             raise WorkerFailure(
-                "was interrupted in the middle of a message", mend="create a new environment"
+                # In the message that the user sees, the worker's name precedes this text.
+                "was interrupted in the middle of a message, for example by Ctrl-C",
+                mend="create a new environment",
             )
 
     def _death(self) -> "WorkerFailure":
@@ -193,12 +196,14 @@ class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the ca
     """Failure of a worker, described without the slot and episode in which it occurred.
 
     Attributes:
-        summary: description of the failure. If the worker died or an exchange of messages failed,
-            the summary has no subject, for example "died (exit status 1)", and the caller puts
-            the worker's name in front of it. Otherwise, it is complete.
+        summary: description of the failure. If the code of a slot raised an exception, the summary
+            is the type and the message of this exception. If the worker died or could not exchange
+            a message, the summary is a sentence without its subject, such as
+            "died (exit status 1)". The caller then puts the worker's name in front.
         mend: advice on how to continue; empty for no advice.
-        cause: the exception behind the failure; None if there is none or it can't be pickled.
-        note: the worker's traceback; empty if there is none.
+        cause: exception that caused the failure; None if there is no exception, or if the exception
+            cannot be sent between processes.
+        note: the worker's traceback; empty if there is no traceback.
     """
 
     def __init__(
@@ -247,8 +252,9 @@ def _with_classes(spec: EnvSpec) -> EnvSpec:
 def close_workers(workers: Sequence[FrameWorker]) -> None:
     """Stops several worker processes in parallel, and all processes that their games have started.
 
-    Workers that have not ended after 5 seconds are killed. This limit is only 1 second if a worker
-    is busy, or if an exception is being handled, such as the one that Ctrl-C raises.
+    Workers that have not ended after 5 seconds are killed. For all workers, this limit is only 1
+    second if one of them is busy, or if an exception (such as ``KeyboardInterrupt``) is being
+    handled.
     """
     hurried = sys.exc_info()[0] is not None or any(worker.busy for worker in workers)
     deadline = time.monotonic() + (_BUSY_TIMEOUT if hurried else _IDLE_TIMEOUT)
@@ -328,8 +334,8 @@ def serve(lifeline: int) -> None:
     """Answers requests of the parent process until the parent closes this worker or dies.
 
     Args:
-        lifeline: descriptor of the reading end of a pipe. The pipe closes at the latest
-            when the parent ends.
+        lifeline: descriptor of the reading end of a pipe. When the parent closes the pipe or dies,
+            this process and the processes that its games have started are killed.
     """
     follow(lifeline, group=True)
     # Ctrl-C in a terminal reaches the whole process group; only the parent may stop workers. The
@@ -411,15 +417,15 @@ def _summary(error: BaseException) -> str:
 def _unpicklable(
     slots: FrameSlots, method: str, results: Sequence[Any], error: Exception
 ) -> TypeError:
-    """Returns an error that names the first value in a worker's answer that cannot be pickled.
+    """Returns an error about the first value that cannot be pickled in a worker's answer.
 
     The slot that returned this value is marked as the cause of the failure.
 
     Args:
         slots: slots of the worker.
-        method: method of the slots that returned the results: ``"reset"``, ``"step"`` or
+        method: name of the method that returned ``results``: ``"reset"``, ``"step"`` or
             ``"render"``.
-        results: one info or, from ``"render"``, one image per slot.
+        results: one result per slot. A result is an info or, from ``"render"``, an image.
         error: exception that was raised when the results were pickled.
     """
     for slot, result in enumerate(results):

@@ -66,7 +66,7 @@ class LatentEnv(SpecNamesModels, PlaysLatentGame, gym.Env[Any, Any], EzPickle):
       or, without a memory, of the task.
     - ``observation``: ``"embeddings"`` or ``"codes"``. ``"embeddings"`` returns z and h as one
       vector. ``"codes"`` requires a VQ-VAE as vision model, and returns the T discrete codes of a
-      frame, ``MultiDiscrete(T,)``; with a memory, it returns a dictionary in which ``"codes"``
+      frame, ``(T,) int64``. With a memory, ``"codes"`` returns a dictionary in which ``"codes"``
       contains these codes and ``"memory"`` contains h.
     - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
     - ``render_mode``: ``"rgb_array"`` or ``"human"``; both show the real game.

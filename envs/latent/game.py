@@ -39,7 +39,11 @@ class LatentGame:
 
     @property
     def frame(self) -> np.ndarray:
-        """Latest frame of the game, ``(H, W, C) uint8``; missing before the first reset."""
+        """Latest frame of the game, ``(H, W, C) uint8``.
+
+        Raises:
+            AttributeError: the game has not been reset.
+        """
         return newest_frames(self._seen, self.world_model.task.frame_stack)
 
     @property
@@ -84,8 +88,8 @@ class PlaysLatentGame:
     """Base class of environments whose steps are those of a :class:`LatentGame`.
 
     It is the common part of :class:`~wmrl.envs.latent.env.LatentEnv` and
-    :class:`~wmrl.envs.latent.wrapper.LatentObservation`. The constructor of a subclass creates the
-    game, as ``_game``.
+    :class:`~wmrl.envs.latent.wrapper.LatentObservation`. The constructor of a subclass sets the
+    attribute ``_game`` to a new :class:`LatentGame`.
     """
 
     _game: LatentGame

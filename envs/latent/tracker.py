@@ -50,7 +50,11 @@ class LatentTracker:
 
     @torch.inference_mode()
     def reset(self, mask: np.ndarray) -> None:
-        """Resets the memory states of the games that ``mask``, ``(N,) bool``, selects."""
+        """Resets the memory states of some games.
+
+        Args:
+            mask: ``(N,) bool``, True for the games whose memory states are reset.
+        """
         self._state = self._select(mask, self._blank)
 
     @torch.inference_mode()

@@ -16,16 +16,16 @@ from wmrl.envs.world_model import WorldModel
 
 
 class LatentObservation(PlaysLatentGame, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Wrapper that observes an environment through a world model, as a latent environment does.
+    """Wrapper that observes an environment through a world model, as ``LatentEnv`` does.
 
     :class:`~wmrl.envs.latent.env.LatentEnv` creates its game itself; this wrapper takes a game that
     exists already. Observations, actions, rewards and the ends of episodes are as in ``LatentEnv``.
-    Each step repeats an action for several frames of the game. Limits of the game itself, such as
+    Each step repeats an action for several frames of the game. Time limits of the game, such as
     Gymnasium's ``TimeLimit``, remain in effect.
 
     Args:
-        env: a game of the world model's task, with all its wrappers. It needs
-            ``render_mode="rgb_array"`` if the task's frames are rendered.
+        env: a game of the world model's task, with all its wrappers. If the task takes its frames
+            from ``env.render()``, the game needs ``render_mode="rgb_array"``.
         world_model: task, vision model, memory model and frame skip.
         observation: ``"embeddings"`` or ``"codes"``, as in
             :class:`~wmrl.envs.latent.env.LatentEnv`.

@@ -74,7 +74,7 @@ class Arm:
         link_lengths: n lengths greater than 0; 1/n each if empty.
         locks: locked joints, as pairs ``(joint, angle)`` or a mapping from joint to angle. Joints
             are given by index (0 is at the base), and angles in radians, within ±π/2. Actions have
-            no effect on locked joints, but the fitness includes the angles of locked joints.
+            no effect on locked joints, but the fitness of a pose includes their angles.
         obstacles: circles ``(x, y, radius)``.
 
     Raises:
@@ -167,9 +167,9 @@ class Arm:
 
         Args:
             actions: ``(B, n)`` in [−1, 1]. Actions in float32 are evaluated in float32, and all
-                other actions in float64. The evaluation in float32 is several times faster. The
-                error of its end points is at most about 10⁻⁶ of the reach with 20 joints, and
-                10⁻⁴ of the reach with 1000 joints.
+                other actions in float64. The evaluation in float32 is several times faster, but
+                less exact: the error of end points is at most about 10⁻⁶ of the reach with 20
+                joints, and 10⁻⁴ of the reach with 1000 joints.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is out of range or not finite.
@@ -198,18 +198,19 @@ class Arm:
         return evaluation._replace(descriptors=descriptors(evaluation.end_points, self.reach))
 
     def within_reach(self, points: np.ndarray) -> np.ndarray:
-        """Returns a mask of the points that are within the arm's reach and in no obstacle.
+        """Checks the distance of points from the base, and whether the points are in an obstacle.
 
-        The arm may be unable to reach some of these points, because joint angles are limited and
-        links must avoid obstacles. This mainly concerns arms with few joints. For arms without
-        obstacles, :func:`wmrl.envs.planar_arm.oracle.solve_targets` searches for poses that reach
-        given points.
+        A point passes if it is in no obstacle, and its distance from the base is from ``min_reach``
+        to ``reach``. The arm may still be unable to reach the point, because joint angles are
+        limited and links must avoid obstacles. This mainly concerns arms with few joints. For arms
+        without obstacles, :func:`wmrl.envs.planar_arm.oracle.solve_targets` searches for poses that
+        reach given points.
 
         Args:
             points: ``(B, 2)``, x and y in the unit of the link lengths.
 
         Returns:
-            ``(B,) bool``, True for points within reach and outside all obstacles.
+            ``(B,) bool``, True for points that pass.
         """
         distance = np.hypot(points[:, 0], points[:, 1])
         slack = 1e-9 * self.reach  # so that rounding does not rule out the stretched arm
@@ -247,12 +248,13 @@ class Arm:
                 if np.hypot(worst[0] - x, worst[1] - y) < radius:
                     raise ValueError(
                         f"{name}: expected a point outside of all obstacles, got "
-                        f"{worst.tolist()} in the obstacle {(x, y, radius)}; choose another point"
+                        f"{worst.tolist()} in the obstacle with (x, y, radius) = "
+                        f"{(x, y, radius)}; choose another point"
                     )
             raise ValueError(
-                f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} away from "
-                f"the base (0, 0), got {worst.tolist()}, at a distance of {np.hypot(*worst):g}; "
-                "choose another point"
+                f"{name}: expected a point at a distance from {self.min_reach:g} to {self.reach:g} "
+                f"from the base (0, 0), got {worst.tolist()} at a distance of "
+                f"{np.hypot(*worst):g}; choose another point"
             )
         return points
 
@@ -277,7 +279,8 @@ class Arm:
         actions = as_array("actions", actions)
         if actions.dtype.kind not in "fiu":
             raise ValueError(
-                f"actions: expected numbers, got {actions.dtype}; convert them to float32"
+                f"actions: expected numbers, got an array of dtype {actions.dtype}; convert the "
+                "array to float32"
             )
         if actions.dtype != np.float32:
             actions = actions.astype(np.float64)

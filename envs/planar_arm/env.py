@@ -15,11 +15,14 @@ from wmrl.envs.single_env import SingleEnv
 
 
 class OneArmEnv(SingleEnv[np.ndarray]):
-    """Base class of environments with a single planar arm, for any kind of actions.
+    """Base class of environments with a single planar arm.
+
+    Actions can be poses, latents or codes.
 
     Args:
-        arms: vector environment with a single arm, created with autoreset disabled and the render
-            mode ``"rgb_array"``. The new environment has the spaces of this single arm.
+        arms: vector environment with a single arm, with autoreset disabled and the render mode
+            ``"rgb_array"``. The new environment has the observation space and the action space of
+            this arm.
         render_mode: ``"rgb_array"``, ``"human"`` (in a window) or None.
     """
 
@@ -100,9 +103,9 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
     - ``target``: a fixed point ``(x, y)``; ``"random"`` for a new random point at each reset; None
       for no target. Random points are drawn uniformly within the arm's reach. With few joints, some
       of these points are unreachable because the joint angles are limited.
-    - ``distance_weight``: cost of a distance from the target that equals the reach, in radians
-      like the fitness.
-    - ``collision_cost``: cost of a collision with penetration 0, in radians like the fitness.
+    - ``distance_weight``: cost if the end point's distance from the target equals the reach. The
+      cost is in radians, like the fitness.
+    - ``collision_cost``: cost of a collision with penetration 0, in radians, like the fitness.
     - ``render_mode``: ``"rgb_array"``, ``"human"`` (in a window) or None.
 
     ## Version History

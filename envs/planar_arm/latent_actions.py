@@ -91,13 +91,13 @@ class ArmLatents:
             codes = np.asarray(actions)
         except ValueError as error:  # sequences of different lengths
             raise ValueError(
-                "action: expected an array of codes, got sequences of different lengths: "
-                f"{actions!r:.100}"
+                "action: expected the same number of codes for each arm, got sequences of "
+                f"different lengths: {actions!r:.100}"
             ) from error
         if codes.shape != shape:
             raise ValueError(
-                f"action: expected shape {shape} with one code per token, got {codes.shape}; the "
-                "environment's argument 'encoding' determines the shape"
+                f"action: expected shape {shape} of integer codes, got shape {codes.shape}; the "
+                "environment's argument 'encoding' determines the number of codes"
             )
         return self._check_codes(codes)
 

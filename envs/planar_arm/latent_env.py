@@ -40,9 +40,9 @@ class PlanarArmLatentEnv(OneArmEnv, EzPickle):
     ``collision_cost`` · (1 + penetration / reach) is subtracted.
 
     ## Starting State
-    The arm is stretched along the x axis, which has no effect on later poses. If the environment
-    has a target, ``reset`` has the option ``"target"``: a point ``(2,)`` that replaces the target
-    for one episode.
+    The arm is stretched along the x axis. This pose has no effect on later poses. If the
+    environment has a target, ``reset`` has the option ``"target"``: a point ``(2,)`` that replaces
+    the target for one episode.
 
     ## Episode End
     Terminates after one step.

@@ -31,8 +31,7 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     ``Box(N, 2)`` float32, the targets. Without targets, ``Box(N, 1)`` float32, always 0.
 
     ## Rewards
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. In a step in which an arm is idle or
-    only reset, its reward is 0.
+    As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
 
     ## Starting State
     As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.

@@ -37,8 +37,8 @@ class ArmOracleConfig:
         search_steps: maximum number of optimization steps for each initial pose.
         refine_steps: maximum number of further optimization steps for each of the
             ``num_survivors`` poses.
-        tolerance: maximum distance of the end point from a target that counts as solved, as a
-            fraction of the arm's reach.
+        tolerance: a target counts as solved if its distance from the end point is at most the
+            tolerance. The tolerance is a fraction of the arm's reach.
         seed: seed of the random numbers for the initial poses. All targets share these numbers.
             Therefore, the result for a target does not depend on the other targets, up to rounding.
 
@@ -93,12 +93,12 @@ def solve_targets(
     *,
     device: str | torch.device = "auto",
 ) -> ArmOracleResult:
-    """Finds, for each target, the joint angles that reach it with the smallest std.
+    """Finds the pose that reaches each target with the smallest std of the joint angles.
 
     The method is sequential quadratic programming (Nocedal and Wright, Numerical Optimization,
     2006, chapter 18). It minimizes ½ Σ_i (θ_i − m)² over the angles θ and their mean m, subject to
-    p(θ) = target and |θ_i| ≤ π/2, where p(θ) is the end point. This problem has the same minima as
-    the std.
+    p(θ) = target and |θ_i| ≤ π/2, where p(θ) is the end point. A solution of this problem also
+    minimizes the std.
 
     Each step linearizes p. The linearized problem has a closed-form solution with three unknowns:
     m and the two Lagrange multipliers of p(θ) = target. Angles that would leave their range are
@@ -107,14 +107,14 @@ def solve_targets(
     regard to the std.
 
     An arm can wind in many ways, each of which is a local optimum. Therefore, several initial poses
-    are tried. Targets at the very edge of the reach may remain unsolved, for example those at a
-    distance of 99.9 % of the reach from the base.
+    are tried. Targets at the very edge of the reach may remain unsolved, for example targets whose
+    distance from the base is 99.9 % of the reach.
 
     Args:
         targets: ``(T, 2)`` or ``(2,)``, x and y in the unit of the link lengths. Targets out of
             reach are allowed but cannot be solved.
-        arm: arm without obstacles. The std includes the angles of locked joints, as the fitness
-            does.
+        arm: arm without obstacles. The std is that of all joint angles, including the angles of
+            locked joints.
         config: configuration; the default configuration if None.
         device: device of the computation, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
@@ -151,7 +151,7 @@ def solve_targets(
     if arm.obstacles:
         raise ValueError(
             f"arm: expected no obstacles, got {len(arm.obstacles)}; use the same Arm without "
-            "obstacles, whose smallest std is a lower bound for this arm"
+            "obstacles: its smallest std is a lower bound for the arm with obstacles"
         )
     solver = _Solver(arm, config, _float64_device(device))
     return solver.solve(points)

@@ -18,9 +18,9 @@ class ArmReward:
     With the weight w and the cost c below, the distance from the target costs w · distance / reach,
     and a collision costs c · (1 + penetration / reach).
 
-    The distance is not squared. Therefore, the optimal pose is exactly at the target if w is large
-    enough, that is, if w exceeds the rate at which the std decreases with distance / reach. The
-    optimal pose then has the smallest std of all poses at the target.
+    The distance is not squared. Therefore, if w is large enough, the end point of the optimal pose
+    is exactly at the target, and no other pose at the target has a smaller std. The weight w is
+    large enough if missing the target by δ · reach reduces the smallest std by less than w · δ.
 
     Attributes:
         distance_weight: the weight w, at least 0, in radians like the fitness. It has no effect

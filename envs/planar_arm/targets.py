@@ -64,8 +64,8 @@ class ArmTargets:
 
         Args:
             num_envs: number N of arms.
-            options: options of the reset. If the option ``"target"`` is given, ``(2,)`` or
-                ``(N, 2)``, it replaces :attr:`target`.
+            options: options of the reset. The option ``"target"``, ``(2,)`` or ``(N, 2)``, replaces
+                the fixed or random targets.
             indices: ``(K,) int``, indices of the arms that are reset.
             rng: random number generator for random targets.
 

@@ -51,8 +51,8 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
     if not 1.0 / LARGEST <= sum(lengths) <= LARGEST:
         raise ValueError(
             f"link_lengths: expected lengths whose sum is from {1.0 / LARGEST:g} to {LARGEST:g}, "
-            f"so that float32 can hold its square, got the sum {sum(lengths):g}; choose another "
-            "unit for the lengths"
+            f"so that float32 can hold the square of the sum, got the sum {sum(lengths):g}; choose "
+            "another unit for the lengths"
         )
     return lengths
 
@@ -81,7 +81,10 @@ def check_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
                 f"{angle:g} for joint {joint}; np.deg2rad converts degrees to radians"
             )
     if len({joint for joint, _ in pairs}) != len(pairs):
-        raise ValueError(f"locks: expected each joint at most once, got {pairs}")
+        raise ValueError(
+            f"locks: expected each joint at most once, got the pairs (joint, angle) {pairs}; give "
+            "one angle per locked joint"
+        )
     if len(pairs) == num_joints:
         raise ValueError(
             f"locks: expected at least one joint that moves, got all {num_joints} joints locked"

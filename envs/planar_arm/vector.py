@@ -41,8 +41,9 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     ``Box(N, 2)`` float32, the targets. Without targets, ``Box(N, 1)`` float32, always 0.
 
     ## Rewards
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. In a step in which an arm is idle or
-    only reset, its reward is 0.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. An arm gets the reward 0 in two kinds of
+    steps: with NEXT_STEP, in a step that resets the arm; with DISABLED, in a step in which the arm
+    waits for a reset.
 
     ## Starting State
     The arms are stretched along the x axis. All arms share one random number generator for their
@@ -247,7 +248,7 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
 
         Args:
             evaluation: evaluation of the poses of all N arms.
-            targets: ``(N, 2)``, x and y of the targets.
+            targets: ``(N, 2)``, x and y of the targets; ignored in an environment without targets.
 
         Returns:
             ``(N,) float64`` or None.

@@ -52,7 +52,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class PanelDrawer:
-    """Drawer of panels that all have the same size, for images and for the frames of videos.
+    """Tool that draws panels of equal size side by side, for images and for frames of videos.
 
     Attributes:
         width: width of each panel's image in pixels, at least 80.
@@ -136,7 +136,7 @@ class PanelDrawer:
         self._draw_metrics(draw, panel.metrics, left=left, middle=top + self.gap // 2)
 
     def _scaled_image(self, panel: Panel) -> np.ndarray:
-        """Returns a panel's image, resized to the width and height of the drawer.
+        """Returns a panel's image, resized to the width and height of the PanelDrawer.
 
         The image is darkened if the panel is dimmed.
         """
@@ -155,7 +155,7 @@ class PanelDrawer:
         if len(action) > len(self.action_names):
             raise ValueError(
                 f"action: expected at most {len(self.action_names)} numbers, one per name in the "
-                f"drawer's action_names, got {len(action)}"
+                f"PanelDrawer's action_names, got {len(action)}"
             )
         for index, (name, value) in enumerate(zip(self.action_names, action, strict=False)):
             middle = top + self.gap // 2 + self._row * index + self._row // 2

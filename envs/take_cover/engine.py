@@ -36,7 +36,7 @@ def start_engine(*, skill: int, seed: int) -> Any:
 
     The engine is a separate process. It runs in a temporary folder, which is removed once the
     engine has started. Therefore, no files are left behind. On Linux, the engine is killed when the
-    process that called this function exits, even if that process was killed itself.
+    process that called this function exits or is killed.
 
     Args:
         skill: skill level of the monsters, 1 to 5.
@@ -55,7 +55,7 @@ def start_engine(*, skill: int, seed: int) -> Any:
     if _OVERRIDES.exists():
         raise RuntimeError(
             f"vsg/TakeCover-v0: expected no file {_OVERRIDES} in the current folder "
-            f"{Path.cwd()}, because ViZDoom would apply the settings in it; rename the file"
+            f"{Path.cwd()}, because ViZDoom would apply the file's settings; rename the file"
         )
     game = vizdoom.DoomGame()
     game.load_config(str(Path(vizdoom.scenarios_path) / "take_cover.cfg"))

@@ -1,8 +1,8 @@
-"""Script that runs a program, which is killed when the process that started the script exits.
+"""Script that runs a program until the program ends or the parent process exits.
 
 ``python launcher.py PARENT FOLDER PROGRAM [ARGUMENT …]`` runs PROGRAM in FOLDER. The program
-replaces the Python process of the script (``exec``). PARENT is the id of the process that starts
-the script.
+replaces the Python process of the script (``exec``). PARENT is the id of the parent process, which
+starts the script.
 
 On Linux, the program is killed as soon as the parent process exits for any reason. Also on Linux,
 the program runs in a session of its own. Therefore, Ctrl-C in a terminal reaches only the parent

@@ -62,7 +62,7 @@ class _Derivation:
 
     Args:
         env: the environment.
-        given: attributes that the user has chosen, by name. There are no notes about these.
+        given: attributes that the user has chosen, by name. The notes omit these attributes.
     """
 
     def __init__(self, env: gym.Env[Any, Any], given: Mapping[str, Any]) -> None:
@@ -226,8 +226,8 @@ def _check_rendering(env: gym.Env[Any, Any], kwargs: Mapping[str, Any]) -> None:
             f", of which {kwargs['render_mode']!r} was chosen" if "render_mode" in kwargs else ""
         )
         raise ValueError(
-            f"env_id: expected an environment whose observations are images (H, W, 3) uint8, or "
-            f"which has the render mode 'rgb_array', got {_id_of(env)!r} with the observations "
+            f"env_id: expected an environment whose observations are images (H, W, 3) uint8 or "
+            f"whose render mode is 'rgb_array', got {_id_of(env)!r} with the observations "
             f"{env.observation_space} and the render modes {modes}{chosen}; pass a function "
             "(env, observation) -> image as the argument 'frame'"
         )
@@ -246,10 +246,10 @@ def _raw_shape(task: Task) -> tuple[int, ...]:
 
 
 def _own_skip(env: gym.Env[Any, Any]) -> str | None:
-    """Returns the setting that makes an environment skip frames by itself, as a text.
+    """Describes the setting with which an environment itself skips frames.
 
     Returns:
-        For example ``"frameskip=4"``; None if the environment skips no frames.
+        A text such as ``"frameskip=4"``; None if the environment skips no frames.
     """
     assert env.spec is not None
     for name in _SKIP_NAMES:

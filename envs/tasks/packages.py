@@ -11,7 +11,7 @@ class _Package(NamedTuple):
     """Package that registers environments.
 
     Attributes:
-        ids: pattern of the beginning of the ids that the package registers.
+        ids: regular expression for the beginning of the ids that the package registers.
         module: module to import, which registers the environments.
         extra: name in square brackets in ``pip install "wmrl[…]"``, which installs the package.
     """

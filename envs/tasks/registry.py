@@ -52,8 +52,8 @@ def register_task(task: Task) -> None:
         taken = gym.registry.get(_env_id(task, kind))
         if taken is not None and taken.kwargs.get("task") != task.name:
             raise ValueError(
-                f"task: expected a name whose environments do not exist yet, got {task.name!r}, "
-                f"but there is {taken.id!r}; choose another name"
+                f"task: expected a name that gives new environment ids, got {task.name!r}, which "
+                f"gives the id {taken.id!r} of an existing environment; choose another name"
             )
     _TASKS[task.name] = task
     _register_environment(task, "Latent", reward_threshold=task.solved_at)
@@ -85,12 +85,13 @@ def _register_environment(task: Task, kind: str, **limits: Any) -> None:
 
 
 def _env_id(task: Task, kind: str) -> str:
-    """Returns the id of an environment of a task, such as ``vsg/MountainCarDream-v0``.
+    """Returns the id of an environment of a task.
 
-    The id contains the name of the task in camel case, without symbols.
+    The id contains the name of the task in camel case, without symbols. For example, the id is
+    ``vsg/MountainCarDream-v0`` for the task ``"mountain-car"`` and the kind ``"Dream"``.
 
     Args:
-        task: the task, such as ``"mountain-car"``.
+        task: the task.
         kind: ``"Latent"`` or ``"Dream"``.
     """
     parts = re.findall(r"[^\W_]+", task.name)
@@ -182,7 +183,8 @@ def find_task(task: Task | str) -> Task:
         return task
     if not isinstance(task, str):
         raise ValueError(
-            f"task: expected a Task, a name, a location or an environment's id, got {task!r:.100}"
+            "task: expected a Task, the name of a task, 'module:ATTRIBUTE' or the id of an "
+            f"environment, got {task!r:.100}"
         )
     if (registered := _registered(task)) is not None:
         return registered
@@ -208,8 +210,8 @@ def _task_in(module: str, name: str, location: str) -> Task:
 
     Args:
         module: name of the module.
-        name: name of an attribute of the module that is a task; or id of an environment that the
-            module registers, from which a task is derived.
+        name: name of a task, which is an attribute of the module; or id of an environment that the
+            module registers. In the second case, a task is derived from the environment.
         location: ``"module:name"``, for error messages.
 
     Raises:
@@ -236,7 +238,7 @@ def _task_in(module: str, name: str, location: str) -> Task:
 def _derived(env_id: str) -> Task:
     """Derives a task from an environment.
 
-    If there are registered tasks with the same environment, a note of the task names them.
+    If other tasks with the same environment are registered, a note of the derived task names them.
     """
     task = Task.from_env(env_id)
     others = [repr(other.name) for other in _TASKS.values() if other.env_id == task.env_id]
@@ -247,7 +249,7 @@ def _derived(env_id: str) -> Task:
 
 
 def _import(module: str, location: str) -> ModuleType:
-    """Imports the module of a task's location.
+    """Imports the module in which a task is located.
 
     Args:
         module: name of the module.
@@ -260,8 +262,8 @@ def _import(module: str, location: str) -> ModuleType:
         stem = module.removesuffix(".py").strip("./").replace("/", ".")
         raise ImportError(
             f"task: expected the name of a module before the colon, got the path {module!r}; write "
-            f"'{stem}:{location.partition(':')[2]}', and run the command in the folder to "
-            "which the path is relative"
+            f"'{stem}:{location.partition(':')[2]}', and run the command in the folder in "
+            "which the path starts"
         )
     if not all(map(str.isidentifier, module.split("."))):
         raise ImportError(
@@ -276,8 +278,9 @@ def _import(module: str, location: str) -> ModuleType:
         if not missing:
             raise _import_error(module, error) from error
         raise ImportError(
-            f"task: there is no module {error.name!r}, which the location {location!r} needs; run "
-            "the command in the folder of the module, or add that folder to PYTHONPATH"
+            f"task: expected an existing module in {location!r}, but there is no module "
+            f"{error.name!r}; run the command in the folder of the module, or add that folder to "
+            "PYTHONPATH"
         ) from error
     except (Exception, SystemExit) as error:
         raise _import_error(module, error) from error
@@ -297,4 +300,4 @@ def _origin(module: ModuleType) -> str:
 def _tasks_of(module: ModuleType) -> str:
     """Lists the tasks that are attributes of a module, as a clause of an error message."""
     names = [name for name, value in vars(module).items() if isinstance(value, Task)]
-    return f"its tasks are: {', '.join(names)}" if names else "the module has no tasks"
+    return f"the module's tasks are: {', '.join(names)}" if names else "the module has no tasks"

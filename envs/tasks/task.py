@@ -118,25 +118,26 @@ class Task:
         name: name by which artifacts and commands refer to the task.
         env_id: id of the base environment.
         action_space: space of the agent's actions: a ``Box`` of real numbers with one axis, a
-            ``Discrete``, or a ``MultiDiscrete`` or ``MultiBinary`` with one axis. None for the
-            action space of the base environment, which is then created once to look up the space.
+            ``Discrete``, or a ``MultiDiscrete`` or ``MultiBinary`` with one axis. None means
+            the action space of the base environment. To look up this space, the base environment is
+            created once.
         to_env_action: function that converts an agent's action to an action of the base
             environment; None if both are the same.
         env_kwargs: keyword arguments of the base environment.
         frame: function ``(env, observation) -> frame`` that returns the raw frame, ``(H, W, 3)
             uint8`` or, if gray, ``(H, W, 1)`` or ``(H, W) uint8``. For most games, use
             :func:`observation_frame`, :class:`ObservationKey` or :func:`rendered_frame`.
-        crop_rows: range ``(start, stop)`` of the rows of the raw frame to keep, without the row
-            ``stop``; all rows if None.
+        crop_rows: rows of the raw frame to keep, from ``start`` to ``stop - 1``, as a pair
+            ``(start, stop)``; None to keep all rows.
         frame_size: height and width to which frames are resized after the crop. Vision models may
             limit the size. For example, the VAE requires heights and widths from 32 to 128.
-        grayscale: True to convert the frames to gray, ``(H, W, 1) uint8``. If False, the single
-            channel of raw frames that are gray is repeated three times.
+        grayscale: True to convert the frames to gray, ``(H, W, 1) uint8``. If False, frames are
+            ``(H, W, 3) uint8``, and gray raw frames are converted by repeating their channel.
         frame_stack: K, number of successive frames, one per agent step, that an agent or a vision
             model observes together. With K above 1, environments show stacks ``(H, W, C · K)
-            uint8``, in which the channels of the newest frame come last; at the start of an
-            episode, copies of the first frame stand for the frames that are missing. Rollout stores
-            hold single frames, and vision models decode only the newest frame of a stack.
+            uint8``, in which the channels of the newest frame come last. At the start of an
+            episode, the stack is filled with copies of the first frame. Rollout stores hold single
+            frames, and vision models decode only the newest frame of a stack.
         blank_final_frame: True if the frame after the game has terminated is not a picture of the
             game. For example, this frame is black in VizDoom. If True, environments replace this
             frame by the previous frame, so that no model learns what blank frames mean.
@@ -144,21 +145,21 @@ class Task:
         warmup_frames: number of base frames at the start of each episode that count as warm-up.
             Dreams start from recorded states after the warm-up. If no recorded episode is longer
             than the warm-up, dreams start from any recorded state.
-        start_window: number of agent steps. Dreams start only from recorded states that follow a
-            positive reward within this number of steps; 0 for no such condition. If there is no
-            such state, dreams start from any recorded state after the warm-up.
+        start_window: number of agent steps before a recorded state. Dreams start only from states
+            for which at least one of these steps had a positive reward. If there is no such state,
+            or if ``start_window`` is 0, dreams start from any recorded state after the warm-up.
         max_frames: number of base frames after which an episode is truncated.
         fps: base frames per second at the game's own speed, for videos and windows.
         patience: number of successive base frames without a positive reward after which data
             collection truncates an episode; None for no such limit.
-        explore_low: lower bounds of the mean action in a random exploration episode, for continuous
-            actions, one per action dimension. For each episode, a mean action is drawn uniformly
-            between the lower and upper bounds. In each step, autoregressive noise is added to the
-            mean action. If empty, all lower bounds are 0.
-        explore_high: upper bounds of the mean action, one per action dimension. If empty, all upper
-            bounds are 0.
-        solved_at: mean return from which the task counts as solved; None if there is no such
-            return.
+        explore_low: lower bounds for random exploration with continuous actions, one per action
+            dimension. For each episode, a mean action is drawn uniformly between ``explore_low``
+            and ``explore_high``. In each step, autoregressive noise is added to the mean action. If
+            empty, all lower bounds are 0.
+        explore_high: upper bounds for random exploration with continuous actions, one per action
+            dimension. If empty, all upper bounds are 0.
+        solved_at: smallest mean return with which the task counts as solved; None if no return
+            counts as a solution.
         completed_key: key in the base environment's info whose value is True if an episode ended
             because the goal was reached. Learners do not treat such an end as a failure. None if
             the base environment has no such key.
@@ -166,8 +167,8 @@ class Task:
             :class:`~wmrl.core.action_spec.ActionSpec`), shown in videos. For continuous actions,
             these are the names of the numbers of an action. For discrete actions, these are the
             names of the options. If empty, the dimensions have no names.
-        notes: sentences that explain the attributes that :meth:`from_env` chose, for commands to
-            show. Two tasks that differ only in their notes are equal.
+        notes: sentences that explain the choices of :meth:`from_env`. Commands show these sentences
+            to the user. Two tasks that differ only in their notes are equal.
 
     Raises:
         ValueError: an attribute has the wrong type, a name is empty, the action space is not
@@ -239,8 +240,8 @@ class Task:
         for low, high in zip(self.explore_low or none, self.explore_high or none, strict=True):
             if low > high:
                 raise ValueError(
-                    f"explore_low: expected at most explore_high = {self.explore_high}, got "
-                    f"{self.explore_low}"
+                    f"explore_low: expected at most explore_high = {self.explore_high} in each "
+                    f"dimension, got {self.explore_low}; an empty tuple stands for zeros"
                 )
 
     def _check_crop(self) -> None:
@@ -263,13 +264,14 @@ class Task:
           image, frames are these images. In all other cases, frames are the images that the
           environment renders with the render mode ``"rgb_array"``. Gray images give gray frames.
         - ``frame_skip`` is 1 if the environment itself skips frames (by settings such as
-          ``frameskip`` or ``frame_skip``), if it shows fewer than 30 frames per second or its frame
-          rate is unknown, or if three episodes of random actions all end within 160 frames. In all
+          ``frameskip`` or ``frame_skip``), if its frame rate is unknown or below 30 frames per
+          second, or if each of three episodes of random actions lasts fewer than 160 frames. In all
           other cases, ``frame_skip`` is 4.
         - ``max_frames`` is the environment's own limit on the steps of an episode. Without such a
           limit, it is the number of base frames in 1000 agent steps.
         - The frame rate, the action space, the names of Atari's actions and the return from which
-          the game counts as solved are those of the environment.
+          the game counts as solved are those of the environment. If the frame rate is unknown,
+          ``fps`` is 30.
         - ``explore_low`` and ``explore_high`` enclose the middle half of the range of a continuous
           action.
 
@@ -279,9 +281,10 @@ class Task:
         Args:
             env_id: id of the environment; or ``"module:id"``, where importing the module registers
                 the environment.
-            options: keyword arguments. Those that are attributes of a task replace the values that
-                would be chosen. All others, and the items of the dictionary ``env_kwargs``, are
-                passed to the environment, except that ``max_episode_steps`` sets ``max_frames``.
+            options: keyword arguments. An argument with the name of a task's attribute sets this
+                attribute. The argument ``max_episode_steps`` sets the attribute ``max_frames``. All
+                other arguments, and the items of the dictionary ``env_kwargs``, are passed to the
+                environment.
 
         Raises:
             gymnasium.error.Error: there is no such environment.
@@ -321,7 +324,7 @@ class Task:
 
     @property
     def action_dim(self) -> int:
-        """Number A of dimensions of an encoded action."""
+        """Length A of the vector that encodes an action for networks."""
         return self.actions.dim
 
     @property
@@ -349,7 +352,7 @@ class Task:
             frame_stack: number of frames in a stack, 1 for single frames; as in the task if None.
 
         Returns:
-            The variant; the task itself if its frames already are like this.
+            The variant. If the arguments change nothing, the task itself is returned.
 
         Raises:
             ValueError: a number is below 1.
@@ -441,14 +444,15 @@ def split_variant(name: str) -> tuple[str, str]:
 
 
 def variant_of(task: Task, suffix: str) -> Task:
-    """Returns the variant of a task that a suffix describes.
+    """Returns a variant of a task, given the suffix of the variant's name.
 
-    A suffix without a number of frames in a stack stands for single frames, even if the frames of
-    the task are stacked.
+    If the suffix has only three numbers, the variant shows single frames, even if the frames of the
+    task are stacked.
 
     Args:
         task: a task.
-        suffix: suffix such as ``"@84x84x1"`` or ``"@84x84x1x4"``, from :func:`split_variant`.
+        suffix: suffix from :func:`split_variant`, such as ``"@84x84x1"`` or ``"@84x84x1x4"``. The
+            numbers are the height, width and channels of a frame, and the frames in a stack.
     """
     height, width, channels, *stack = map(int, suffix.removeprefix("@").split("x"))
     return task.with_frames(

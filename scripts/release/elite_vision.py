@@ -1,6 +1,7 @@
-"""Writes shipped artifacts: a VQ-VAE trained on rollouts of elites, a memory model and an agent.
+"""Writes three shipped artifacts: a vision model, a memory model and an agent.
 
-The agent, called the driver, was trained in the dream of the two models.
+The vision model is a VQ-VAE that was trained on rollouts of elite controllers. The agent, called
+the driver, was trained in the dream of the two models.
 """
 
 from collections.abc import Callable, Mapping

@@ -53,7 +53,7 @@ def main(args: Args) -> None:
 
 
 def score(name: str, path: str, args: Args) -> None:
-    """Evaluates an agent in the real game and, if it has a memory model, in its dream.
+    """Evaluates an agent in the real game, and also in its dream if it has a memory model.
 
     An evaluation is not repeated if the file with its result already exists.
 

@@ -19,7 +19,7 @@ class CachedResult:
 
     Args:
         path: path of the file.
-        key: JSON-able description of everything on which the result depends.
+        key: JSON-serializable description of everything on which the result depends.
         name: kind of the result in error messages, such as ``"search"``.
 
     Attributes:
@@ -46,7 +46,7 @@ class CachedResult:
             if found.get("key") != self._key:
                 raise ValueError(
                     f"path: expected results with the settings of this {name}, got {path}, which "
-                    "has other settings; choose another folder, or delete that file"
+                    "has other settings; choose another folder, or delete this file"
                 )
             self.value = found
 

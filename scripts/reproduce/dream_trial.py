@@ -42,12 +42,13 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DreamTrial:
-    """Training of an agent in the dream of a world model, and its scores there and in the game.
+    """Trial of an agent: training in the dream of a world model, then scores in dream and game.
 
-    An interrupted training resumes if the same method is called again.
+    To resume an interrupted training, call the same method again.
 
     Attributes:
-        path: folder of the trial, for the training run ``learner/`` and the agent ``agent/``.
+        path: folder of the trial. The training run is in its folder ``learner/``, and the trained
+            agent in its folder ``agent/``.
         world_model: world model of the dream.
         ref: reference to the world model, which is saved with the agent; None to save the agent
             without a reference.
@@ -89,8 +90,8 @@ class DreamTrial:
 
         Args:
             config: settings, whose class determines the method.
-            fitness: evaluation of controllers in the dream; it has its own temperature, dropout and
-                length of dreams.
+            fitness: evaluation of controllers in the dream. The temperature, the dropout and the
+                length of dreams are those of ``fitness.config``, not those of the trial.
         """
         learner: CMAES | VariationalSearch
         if isinstance(config, CMAESConfig):
@@ -144,7 +145,9 @@ class DreamTrial:
 
 
 def trial_cells(rows: Sequence[Mapping[str, Any]], *, dream: str) -> tuple[str, str, str]:
-    """Formats means over seeds as three cells: score in the dream, in the game, and minutes.
+    """Formats three table cells: score in the dream, score in the game, and training minutes.
+
+    Each cell contains the mean and the standard deviation over seeds.
 
     Args:
         rows: a result for each seed, with ``dream``, ``mean`` and ``seconds``.

@@ -185,7 +185,7 @@ def test_states_of_dreams_are_finite_and_fit(environments: dict[str, Any]) -> No
     bad.latent[1, 2] = float("nan")
     with pytest.raises(ValueError, match=r"options\['state'\]: expected finite numbers, got NaN"):
         env.reset(options={"state": bad})
-    with pytest.raises(ValueError, match=r"options\['state'\]: expected a memory state of shapes"):
+    with pytest.raises(ValueError, match=r"options\['state'\]: expected memory tensors of the"):
         env.reset(options={"state": DreamState(state.latent, state.memory[:-1])})
     env.reset(options={"state": state})
 

@@ -49,9 +49,8 @@ def test_errors(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli.run(["curves", str(tmp_path / "none"), *out]) == 2
     assert "runs: expected folders with a metrics.csv" in capsys.readouterr().err
     assert cli.run(["curves", str(runs), *out, "--columns", "los"]) == 2
-    assert (
-        "columns: expected some of ['kl', 'loss', 'step'], got ['los']" in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert "columns: expected names from ['kl', 'loss', 'step'], got ['los']" in error
     assert not (tmp_path / "x.png").exists()
 
 

@@ -39,7 +39,7 @@ _MAX_OPTIONS = 100_000  # of all choices of an action, so that no one-hot vector
 
 @dataclass(frozen=True, kw_only=True)
 class ActionSpec:
-    """Description of an action space that JSON can store, with an encoding of actions as vectors.
+    """JSON-serializable description of an action space, which also encodes actions as vectors.
 
     An action is continuous (``Box``), or consists of one or more choices. Each choice has a fixed
     number of options; each bit of a ``MultiBinary`` action is a choice between 0 and 1.
@@ -106,11 +106,12 @@ class ActionSpec:
             )
         if self.kind == "multi_binary" and ({*self.num_options}, {*self.start}) != ({2}, {0}):
             raise ValueError(
-                f"num_options: expected two options, 0 and 1, for each bit, got {self}"
+                "num_options: expected the options 0 and 1 for each bit of a MultiBinary space, "
+                f"got {self}"
             )
         if self.kind == "box" and not np.all(self.bounds[0] <= self.bounds[1]):
             raise ValueError(
-                f"low: expected lower bounds of at most the upper bounds {self.high}, got "
+                f"low: expected lower bounds that are not above the upper bounds {self.high}, got "
                 f"{self.low}"
             )
 
@@ -208,10 +209,10 @@ class ActionSpec:
         return replace(self, start=())
 
     def shift(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions of :attr:`from_zero`, whose options are numbered from 0, to this space.
+        """Converts actions whose options are numbered from 0 to actions of this space.
 
-        The number of a choice's first option is added to each choice. Continuous and binary actions
-        stay unchanged.
+        :attr:`from_zero` describes the space of the given actions. The number of a choice's first
+        option is added to each choice. Continuous and binary actions stay unchanged.
         """
         return actions + self._per_choice(self.start) if any(self.start) else actions
 
@@ -319,7 +320,7 @@ class ActionSpec:
         return actions
 
     def _per_choice(self, numbers: tuple[int, ...]) -> np.ndarray:
-        """Converts one number per choice to an array; its shape is ``()`` for ``Discrete``."""
+        """Converts one number per choice to an array of the shape of an action."""
         return np.array(numbers if self.shape else numbers[0])
 
 

@@ -106,9 +106,9 @@ def _hints(config_class: Any) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Checks a value against a type hint, and returns it; a NumPy scalar becomes a Python scalar.
+    """Checks that a value fits a type hint, and returns the value.
 
-    Raises ``ValueError`` if the value does not fit the hint.
+    A NumPy scalar is returned as a Python scalar. Raises ``ValueError`` if the value does not fit.
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -140,7 +140,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
 
 
 def _checked_option(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
-    """Checks a value against the type hints of a union, and returns it; one must fit."""
+    """Checks that a value fits at least one type hint of a union, and returns the value."""
     if value is None and NoneType in hints:
         return None
     others = [hint for hint in hints if hint is not NoneType]
@@ -153,7 +153,7 @@ def _checked_option(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
 
 
 def _checked_tuple(name: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Checks the items of a sequence against the hints of a tuple, and returns them as a tuple."""
+    """Checks that the items of a sequence fit the type hints of a tuple; returns a tuple."""
     scalar = isinstance(value, np.ndarray) and not value.ndim
     if scalar or not isinstance(value, tuple | list | np.ndarray):
         raise ValueError(f"{name}: expected a tuple, got {value!r:.100}")
@@ -166,7 +166,7 @@ def _checked_tuple(name: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, 
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Returns True if a value from JSON matches a type hint; a list matches a tuple hint."""
+    """Returns True if a value from JSON fits a type hint; a list may fit the hint of a tuple."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in args)

@@ -12,7 +12,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     Args:
         device: ``"auto"`` (CUDA if available, else Apple's MPS, else the CPU), or anything that
             ``torch.device`` accepts, such as ``"cpu"`` or ``"cuda:1"``. CUDA is not available in a
-            process that was forked from one that uses CUDA.
+            process that was forked after its parent had used CUDA.
 
     Raises:
         ValueError: ``device`` is not a device name, or this machine has no such device.

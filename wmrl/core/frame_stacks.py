@@ -43,12 +43,18 @@ class FrameStacker:
         self._frames: deque[np.ndarray] = deque(maxlen=self._count)
 
     def reset(self, frame: np.ndarray) -> np.ndarray:
-        """Starts an episode with its first frame ``(H, W, C)``; returns ``(H, W, C · K)``."""
+        """Starts an episode with its first frame ``(H, W, C)``; returns the first stack.
+
+        The stack ``(H, W, C · K)`` consists of K copies of the frame.
+        """
         self._frames.extend([frame.copy()] * self._count)
         return np.concatenate(self._frames, axis=-1)
 
     def push(self, frame: np.ndarray) -> np.ndarray:
-        """Adds a frame ``(H, W, C)``; returns a new array ``(H, W, C · K)``."""
+        """Adds a frame ``(H, W, C)``; returns the newest stack.
+
+        The stack ``(H, W, C · K)`` is a new array.
+        """
         self._frames.append(frame.copy())  # games may reuse their arrays
         return np.concatenate(self._frames, axis=-1)
 
@@ -63,7 +69,7 @@ def stack_frames(
         frame_stack: K, number of frames in a stack.
         newest: ``(B,) int``, index of the newest frame of each stack.
         first: index of the first frame of the episode, or ``(B,) int`` with one index per stack.
-            This frame stands for earlier ones.
+            If a stack would begin before this frame, copies of this frame fill the gap.
 
     Returns:
         Stacks ``(B, H, W, C · K)``.

@@ -44,9 +44,10 @@ class Interrupts:
 
     @contextmanager
     def immediate(self) -> Iterator[None]:
-        """Delivers interruptions without delay in a ``with`` block around code that may take long.
+        """Delivers interruptions without delay within a ``with`` block.
 
-        An interruption that is pending at the start of the block is delivered there.
+        The block is meant for code that may take long. If an interruption is pending at the start
+        of the block, it is delivered before this code runs.
         """
         self._immediate = True
         try:

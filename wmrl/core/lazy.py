@@ -47,7 +47,7 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
 
 def _imports_for_type_checkers(package: str) -> dict[str, str]:
-    """Maps each name that a package imports under ``if TYPE_CHECKING`` to the name's module."""
+    """Maps the names that a package imports under ``if TYPE_CHECKING`` to the names' modules."""
     spec = sys.modules[package].__spec__
     source = None if spec is None or spec.loader is None else spec.loader.get_source(package)  # type: ignore[attr-defined]
     if source is None:

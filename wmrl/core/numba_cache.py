@@ -26,8 +26,9 @@ def provide_numba_cache(package: str, folder: str) -> None:
     """Creates a temporary cache folder for numba if no other cache folder is writable.
 
     Without a writable cache folder, numba raises an error when a package with cached functions is
-    imported. Call this function before that import. Worker processes use the temporary folder, too.
-    The folder is removed when the process ends. Nothing is done if ``NUMBA_CACHE_DIR`` is set.
+    imported. Call this function before that import. Child processes use the temporary folder, too.
+    The process that called this function removes the folder when it ends. Nothing is done if
+    ``NUMBA_CACHE_DIR`` is set.
 
     Args:
         package: name of the package with cached functions; nothing is done if the package is not

@@ -59,7 +59,7 @@ class Lifeline:
         os.close(self.reading)
 
     def close(self) -> None:
-        """Closes the pipe; a child process that called :func:`follow` is then killed."""
+        """Closes the pipe. This kills the child process that called :func:`follow`, if any."""
         self._close()
 
 
@@ -70,11 +70,11 @@ def _close_lifeline(writing: int) -> None:
 
 
 def above_standard_streams(descriptor: int) -> int:
-    """Moves a descriptor to a number above 2 if it has one of the standard streams' numbers.
+    """Moves a descriptor to a number above 2 if its number is 0, 1 or 2.
 
     If a process has closed its standard input, the next file that it opens gets the descriptor 0. A
-    child process can't inherit a file under such a number, because the child's own standard streams
-    have these numbers.
+    child process can't inherit a file under the descriptors 0, 1 and 2, because these belong to the
+    child's own standard streams.
 
     Returns:
         The new descriptor, or the given one if its number is above 2 already.
@@ -89,9 +89,9 @@ def above_standard_streams(descriptor: int) -> int:
 def follow(descriptor: int, *, group: bool = False) -> None:
     """Arranges that this process is killed when the writing end of a pipe closes.
 
-    The writing end closes at the latest when the process that holds it terminates. On Linux, the
-    kernel then kills this process, even in the middle of compiled code. On other systems, a
-    background thread kills it.
+    Another process holds the writing end. If that process does not close the writing end itself,
+    the writing end closes when that process terminates. On Linux, the kernel then kills this
+    process, even in the middle of compiled code. On other systems, a background thread kills it.
 
     Args:
         descriptor: reading end of a pipe to which nothing is written.

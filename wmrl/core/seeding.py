@@ -20,7 +20,7 @@ def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
 
     Args:
         seed: root seed, from 0 to 2⁶³ − 1.
-        path: keys, which are integers of at least 0 or strings, for example ``"collect", 3``.
+        path: keys, which are strings or non-negative integers, for example ``"collect", 3``.
             Strings are hashed to integers (CRC-32).
 
     Raises:
@@ -29,7 +29,7 @@ def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
     seed = check_seed("seed", seed)
     keys = tuple(zlib.crc32(key.encode()) if isinstance(key, str) else key for key in path)
     if any(key < 0 for key in keys):
-        raise ValueError(f"path: expected strings and integers of at least 0 as keys, got {path}")
+        raise ValueError(f"path: expected strings or non-negative integers as keys, got {path}")
     return np.random.SeedSequence(seed, spawn_key=keys)
 
 

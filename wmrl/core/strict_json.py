@@ -40,9 +40,9 @@ def jsonable(content: Any, name: str = "") -> Any:
 
 
 def _plain(content: Any, name: str, levels: int) -> Any:
-    """Implements :func:`jsonable` for content with at most ``levels`` nested levels.
+    """Implements :func:`jsonable` for content that is nested at most ``levels`` levels deep.
 
-    For error messages, ``name`` is the place of the content, such as ``"scores.mean"``.
+    Error messages contain ``name``, the place of the content, such as ``"scores.mean"``.
     """
     if isinstance(content, np.ndarray | np.generic):
         content = content.tolist()

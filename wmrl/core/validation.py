@@ -217,7 +217,7 @@ def check_finite(name: str, array: np.ndarray, *, advice: str = "") -> None:
     Args:
         name: name of the argument, for the error message.
         array: real numbers, of any shape.
-        advice: text at the end of the error message that says how to mend non-finite numbers; empty
+        advice: advice on how to mend non-finite numbers, for the end of the error message; empty
             for no advice.
 
     Raises:
@@ -297,7 +297,7 @@ def check_reals(name: str, values: Any, *, advice: str = "") -> np.ndarray:
     Args:
         name: name of the argument, for the error message.
         values: real numbers, of any shape.
-        advice: text at the end of the error message that says how to mend non-finite numbers; empty
+        advice: advice on how to mend non-finite numbers, for the end of the error message; empty
             for no advice.
 
     Returns:
@@ -327,8 +327,8 @@ def check_frame(name: str, frame: Any, *, where: str = "") -> np.ndarray:
         name: name of the argument, for the error message.
         frame: image ``(H, W, 3)``, or a gray image ``(H, W, 1)`` or ``(H, W)``, of any memory
             layout.
-        where: place where the reader of the error message can convert the image, such as "in the
-            method render of the game".
+        where: place in the user's code where the image should be converted, for the error message,
+            such as "in the method render of the game"; empty to name no place.
 
     Returns:
         The image, ``(H, W, 3) uint8`` or ``(H, W, 1) uint8``. It may share memory with the
@@ -393,8 +393,8 @@ def as_array(name: str, values: Any) -> np.ndarray:
         raise ValueError(f"{name}: expected an array, got {values!r:.100} ({error})") from error
     if np.ma.is_masked(values):
         raise ValueError(
-            f"{name}: expected numbers, got masked ones ({values!r:.100}); replace them, for "
-            "example by values.filled(0)"
+            f"{name}: expected numbers, got masked numbers ({values!r:.100}); replace the masked "
+            "numbers, for example with values.filled(0)"
         )
     return array
 
@@ -402,8 +402,8 @@ def as_array(name: str, values: Any) -> np.ndarray:
 def _real_numbers(name: str, values: Any, expected: str) -> np.ndarray:
     """Converts real numbers to a float64 array; a float32 array stays float32.
 
-    Raises ``ValueError`` if the values are not real numbers. The argument ``expected`` is the
-    description of the right values in the error message.
+    Raises ``ValueError`` if the values are not real numbers. The error message describes the
+    expected values with the text ``expected``.
     """
     try:
         numbers = as_array(name, values)

@@ -18,7 +18,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: the file is not a regular file, or not the JSON of a Zarr group.
+        ValueError: the file is not a regular file, or does not describe a Zarr group in JSON.
     """
     try:
         attributes = parse_json(read_file(path, limit=SMALL_LIMIT))["attributes"]

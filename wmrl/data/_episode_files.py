@@ -107,7 +107,7 @@ def read_rows(
         verifier.verify(folder, own)
         array = zarr.open_array(path, mode="r", zarr_format=3)
         if array.shape[0] != length:
-            raise ValueError(f"expected length {length}, got {array.shape[0]}")
+            raise ValueError(f"expected an array of length {length}, got {array.shape[0]}")
         data = np.asarray(array[rows])
         verifier.verify(folder, own)  # nor has a file vanished while it was read
     except Exception as error:

@@ -170,9 +170,8 @@ def episode_indices(path: Path) -> list[int]:
 def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
     """Reads the summaries of episodes from a store's ``index.jsonl``.
 
-    The whole file is rejected if one line is damaged or incomplete (a killed writer may leave an
-    incomplete line). The reason is that this line may be the newer of two summaries of the same
-    episode.
+    If one line is damaged or incomplete, the whole file is rejected: an episode may have two
+    lines, and the damaged line may be the newer one. A killed writer may leave an incomplete line.
 
     Returns:
         Summaries by episode index; empty if there is no file, None if the file is rejected.
@@ -244,7 +243,8 @@ def _must_write(path: Path, metadata: StoreMetadata) -> bool:
         recorded = _recorded_digest(path)
         if recorded not in (None, metadata_digest(metadata)):
             raise StoreError(
-                f"{damage}; the given settings differ from those of the recorded episodes"
+                f"{damage}; the given settings differ from those of the recorded episodes; use the "
+                "recorded settings"
             ) from damage
         return True
     except StoreError:

@@ -19,12 +19,12 @@ class Episode:
 
     Attributes:
         frames: first frame, and the frame after each agent step, ``(T + 1, H, W, C) uint8``.
-        actions: action of each agent step, ``(T, *shape)``: float32 numbers of a ``Box``, or int64
-            options of a ``Discrete`` or ``MultiDiscrete``, or int8 bits of a ``MultiBinary`` space.
+        actions: action of each agent step, ``(T, *shape)``. The dtype is float32 for a ``Box``,
+            int64 for a ``Discrete`` or ``MultiDiscrete``, and int8 for a ``MultiBinary`` space.
         rewards: reward of each agent step, ``(T,) float32``.
         terminated: True if the game ended, for example by the player's death.
-        truncated: True if the episode was cut off by a limit, or because its goal was reached,
-            although the game could have gone on.
+        truncated: True if the episode was cut off although the game could have gone on. The reason
+            is a limit, or that the goal of the episode was reached.
         info: JSON-serializable description of the episode's origin, such as seed and policy.
             :meth:`digest` covers this description, too.
 
@@ -144,7 +144,7 @@ class StoreMetadata:
         start_window: number of agent steps. Dreams should start only in states that follow a
             positive reward within this number of steps; 0 for no such condition.
         frame_stack: number of successive frames that a vision model encodes together. The store
-            holds single frames in any case; its method ``stacks`` stacks them.
+            always holds single frames; its method ``stacks`` stacks them.
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:

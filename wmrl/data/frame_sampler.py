@@ -27,9 +27,10 @@ class _Buffer(NamedTuple):
 
     Attributes:
         frames: ``(M, H, W, C) uint8``, sequences of consecutive frames, one after another.
-        newest: ``(N,) int``, indices of the frames to draw. The other frames are only the
-            predecessors of these in a stack.
-        first: ``(N,) int``, index of the first frame of the sequence of each frame to draw.
+        newest: ``(N,) int``, indices in ``frames`` of the N frames that may be sampled. The other
+            frames are only needed as earlier frames in stacks.
+        first: ``(N,) int``, for each of these N frames, the index in ``frames`` of the first frame
+            of its sequence.
     """
 
     frames: np.ndarray
@@ -90,7 +91,8 @@ class FrameSampler:
     def batch(self, step: int) -> np.ndarray:
         """Returns the batch for training step ``step``, from 0: frames ``(B, H, W, C) uint8``.
 
-        If K frames are stacked, the batch consists of stacks, ``(B, H, W, C · K) uint8``.
+        If the stores' ``frame_stack`` K is above 1, the batch consists of stacks of K frames,
+        ``(B, H, W, C · K) uint8``.
         """
         number, position = divmod(step, self._steps_per_buffer)
         frames, newest, first = self._buffer(number)

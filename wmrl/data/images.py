@@ -109,7 +109,7 @@ def _decompress(data: bytes) -> bytes:
             return head
         size = np.dtype(_DTYPES[head[2]]).itemsize * math.prod(_shape(head))
         if size > _LIMIT:
-            raise ValueError(f"expected at most {_LIMIT:,} bytes of values, got {size:,}")
+            raise ValueError(f"expected an array of at most {_LIMIT:,} bytes, got {size:,}")
         return head + file.read(size + 1)
 
 
@@ -124,8 +124,8 @@ def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
 
     Args:
         folder: folder with the files ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
-            ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``. Each file may be gzipped; its
-            name may then end in ``.gz``.
+            ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``. Each file may be gzipped. The
+            name of a gzipped file may end in ``.gz``.
 
     Returns:
         The training set and the test set.
@@ -166,8 +166,8 @@ def _load_pair(folder: Path, prefix: str) -> ImageSet:
         )
     if labels.shape != images.shape[:1]:
         raise ImageSetError(
-            f"{folder}: expected one label for each of {len(images)} images in "
-            f"{prefix}-labels-idx1-ubyte, got labels of shape {labels.shape}"
+            f"{folder}: expected {len(images)} labels in {prefix}-labels-idx1-ubyte, one for each "
+            f"image, got labels of shape {labels.shape}"
         )
     if len(images) == 0:
         raise ImageSetError(f"{folder}: expected images in the files {prefix}-*, got none")

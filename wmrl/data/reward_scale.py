@@ -9,13 +9,13 @@ from wmrl.data.store import RolloutStore
 
 
 def largest_reward(stores: Sequence[RolloutStore]) -> float:
-    """Returns the largest magnitude of the rewards of recorded agent steps.
+    """Returns the largest absolute value of the recorded rewards.
 
     Args:
         stores: rollout stores.
 
     Returns:
-        The largest absolute reward; 0 without rewards.
+        The largest absolute reward; 0 if the stores contain no agent steps.
     """
     return max((float(np.abs(rewards).max(initial=0.0)) for rewards in _rewards(stores)), default=0)
 
@@ -23,15 +23,15 @@ def largest_reward(stores: Sequence[RolloutStore]) -> float:
 def return_std(stores: Sequence[RolloutStore], *, gamma: float) -> float:
     """Returns the standard deviation of the discounted returns from all recorded states.
 
-    The return from a state is the sum of the rewards that follow it in its episode, each multiplied
-    by γⁿ after n agent steps.
+    The discounted return from a state is r₀ + γ r₁ + γ² r₂ + …, where r₀, r₁, r₂, … are the rewards
+    that follow the state in its episode.
 
     Args:
         stores: rollout stores.
         gamma: discount factor γ per agent step.
 
     Returns:
-        The standard deviation; 0 without rewards.
+        The standard deviation; 0 if the stores contain no agent steps.
 
     Raises:
         ValueError: ``gamma`` is not between 0 and 1.

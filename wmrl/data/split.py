@@ -23,7 +23,7 @@ class DataSplit(NamedTuple):
 
 
 def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSplit:
-    """Splits episodes into training and held-out episodes, by their digests.
+    """Splits episodes into training and held-out episodes, by the digests of the episodes.
 
     The choice depends only on the content of each episode and on ``held_out``. An episode thus
     stays in its set when more episodes are collected, so that no model is evaluated on episodes
@@ -101,6 +101,7 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
 def _share(episode: StoredEpisode) -> float:
     """Returns a number in [0, 1) that depends only on the content of the episode.
 
-    An episode is held out if its number is below the held-out fraction, or the lowest of all.
+    An episode is held out if this number is below the held-out fraction. If no episode has such a
+    number, the episode with the lowest number is held out.
     """
     return float(int(episode.summary.digest[:8], 16)) / 2.0**32

@@ -59,10 +59,10 @@ class RolloutStore:
     Args:
         path: folder of the store.
         mode: ``"r"`` to read only, ``"a"`` to read and write.
-        metadata: metadata that all episodes share; None to accept those of an existing store. If
-            there is no store at ``path``, mode ``"a"`` creates one with this metadata. An existing
-            store must have equal metadata, with one exception: mode ``"a"`` replaces metadata that
-            are damaged, or that belong to a store without episodes.
+        metadata: metadata that all episodes share; None to open an existing store, whatever its
+            metadata. If there is no store at ``path``, mode ``"a"`` creates one with this metadata.
+            An existing store must have equal metadata, with one exception: mode ``"a"`` replaces
+            metadata that are damaged, or that belong to a store without episodes.
 
     Attributes:
         path: folder of the store.
@@ -70,8 +70,9 @@ class RolloutStore:
         metadata: metadata that all episodes share.
 
     Raises:
-        StoreError: the store is missing or damaged, and is not created or repaired as described
-            above; or it has another format; or its metadata differ from ``metadata``.
+        StoreError: there is no store at ``path``, and none is created; the store is damaged, and
+            can't be repaired; the store has another format; or the store's metadata differ from
+            ``metadata``.
 
     Example:
         >>> import numpy as np
@@ -162,8 +163,8 @@ class RolloutStore:
         Summaries that are missing in the index are read from the folders of the episodes.
 
         Args:
-            repair: True to rewrite the index if it is damaged or does not match the episodes. The
-                caller must then hold the store's exclusive lock.
+            repair: True to rewrite the index if it is damaged or does not match the episodes. A
+                caller that passes True must hold the store's exclusive lock.
         """
         present = episode_indices(self.path)
         index = read_index(self.path / INDEX)
@@ -228,7 +229,7 @@ class RolloutStore:
             return self._write(index, episode)
 
     def append(self, episode: Episode, *, timeout: float | None = 600.0) -> EpisodeSummary:
-        """Writes an episode at the index after the highest one, and returns the episode's summary.
+        """Writes an episode at the store's highest index plus 1, and returns the episode's summary.
 
         If other threads or processes are writing to the store, the call waits for them.
 
@@ -237,16 +238,16 @@ class RolloutStore:
             timeout: number of seconds to wait for other writers; None to wait as long as it takes.
 
         Raises:
-            StoreError: the store is read-only or still in use after ``timeout`` seconds, the file
-                system does not support locks, the episode doesn't match the store's metadata, or
-                the metadata on disk have changed since the store was opened.
+            StoreError: the store is read-only, others are still writing to it after ``timeout``
+                seconds, the file system does not support locks, the episode doesn't match the
+                store's metadata, or the metadata on disk have changed since the store was opened.
         """
         self._check_writable()
         try:
             with file_lock(self.path / LOCK, timeout=timeout):
                 return self._write(max(episode_indices(self.path), default=-1) + 1, episode)
         except TimeoutError as error:
-            raise StoreError(f"{error}, or append with a longer timeout") from error
+            raise StoreError(f"{error}, or call append with a longer timeout") from error
         except LockError as error:
             raise StoreError(
                 f"{error}, or choose the indices yourself and call write(index, episode)"
@@ -275,12 +276,11 @@ class RolloutStore:
     def stacks(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Reads frames ``[start, stop)`` of an episode (default: all) as vision models encode them.
 
-        Each frame is stacked with its ``metadata.frame_stack`` − 1 predecessors in the episode (see
-        :func:`~wmrl.core.frame_stacks.stack_frames`).
+        Each frame is stacked with the K − 1 frames before it in the episode, where K is
+        ``metadata.frame_stack`` (see :func:`~wmrl.core.frame_stacks.stack_frames`).
 
         Returns:
-            Stacks ``(N, H, W, C · K) uint8``, where K is ``metadata.frame_stack``. With K = 1, the
-            frames themselves.
+            Stacks ``(N, H, W, C · K) uint8``. With K = 1, the stacks are single frames.
         """
         count = self.metadata.frame_stack
         if count == 1:
@@ -344,8 +344,9 @@ class RolloutStore:
             raise StoreError(f"{damaged[first]}{also}") from damaged[first]
 
     def discard_unused(self) -> None:
-        """Removes the store if it is empty, and this object created it or replaced its metadata.
+        """Removes the store if it has no episodes and this object has written its metadata.
 
+        This object has written the metadata if it created the store or replaced old metadata.
         Nothing is removed while another process is writing to the store.
         """
         if self._made is not None and not episode_indices(self.path):
@@ -364,11 +365,11 @@ class RolloutStore:
 
     def _check_writable(self) -> None:
         if self.mode != "a":
-            raise StoreError(f"{self.path}: opened to read only; open it with mode='a' to write")
+            raise StoreError(f"{self.path}: open for reading only; open it with mode='a' to write")
         if not self.path.is_dir():
             raise StoreError(
-                f"{self.path}: the store was removed while it was open; open the path again, which "
-                "creates a new store"
+                f"{self.path}: the store was removed while it was open; to create a new store, "
+                "open the path again with mode='a' and metadata"
             )
 
     def _check_metadata(self) -> None:
@@ -430,7 +431,7 @@ class RolloutStore:
         return summary
 
     def _bounds(self, index: int, name: str, start: int, stop: int | None) -> tuple[int, int]:
-        """Checks a range of rows of an array of an episode, and returns the range."""
+        """Checks a range of rows in an episode's array, and returns the range's start and stop."""
         length = self._length(index, name)
         stop = length if stop is None else stop
         if not 0 <= start <= stop <= length:

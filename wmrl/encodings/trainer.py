@@ -28,10 +28,9 @@ class EncodingTrainingConfig:
             :meth:`EncodingTrainer.fit`.
         decay: factor by which the learning rate is multiplied at each decay.
         decay_every: number of epochs between decays of the learning rate; 0 for no decay.
-        weight_penalty: weight of an L2 penalty in the loss. The penalty is the sum of squares of
-            the decoder's parameters. Elites inherit useless properties, such as noise, from a
-            common ancestor. Without the penalty, the decoder learns and thus preserves these
-            properties.
+        weight_penalty: weight, in the loss, of an L2 penalty: the sum of squares of the decoder's
+            parameters. Elites inherit useless properties, such as noise, from common ancestors. The
+            penalty discourages the decoder from learning these properties.
     """
 
     epochs: int = 5
@@ -181,7 +180,10 @@ class EncodingTrainer:
         return {"loss": loss.detach(), **parts}
 
     def _batches(self, vectors: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yields batches without end; the vectors of a batch are drawn with replacement."""
+        """Yields random batches without end, for :meth:`Encoding.prepare`.
+
+        The vectors are drawn with replacement.
+        """
         while True:
             yield vectors[
                 torch.randint(

@@ -57,9 +57,10 @@ def check_initial_terms(
     batch_size: int | None,
     generator: torch.Generator,
 ) -> None:
-    """Checks that all terms of a log joint are finite at samples from the family before the fit.
+    """Checks that all terms of a log joint are finite at samples from the initial family.
 
     If ``batch_size`` is not None, the terms are also evaluated once on a minibatch of that size.
+    Their values on the minibatch need not be finite.
 
     Raises:
         FloatingPointError: a term is NaN or infinite at a sample.
@@ -86,7 +87,7 @@ def check_initial_terms(
 def is_term_bug(error: ValueError) -> bool:
     """Returns True if an error is due to a bug in a term, not to the values of the variables.
 
-    An error counts as a bug if it is a :class:`TermError` that was not caused by a ``ValueError``:
-    distributions raise ``ValueError`` for values that they reject.
+    A :class:`TermError` counts as a bug, unless its cause is a ``ValueError``. Distributions raise
+    ``ValueError`` for invalid parameters and values. Other errors do not count as bugs.
     """
     return isinstance(error, TermError) and not isinstance(error.__cause__, ValueError)

@@ -1,4 +1,4 @@
-"""Detection of non-finite terms and gradients during a fit."""
+"""Detection of non-finite terms and parameters during a fit."""
 
 from collections.abc import Mapping
 
@@ -10,11 +10,11 @@ from wmrl.inference.log_joint import LogJoint
 
 
 class NonFiniteTracker:
-    """Record of the first step at which a term or a parameter of a fit is not finite.
+    """Record of the first step of a fit at which a term or a parameter is not finite.
 
-    The record contains the number of non-finite samples of each term and the number of non-finite
-    parameters of each factor. These counts are tensors that stay on the device, because reading
-    them at each step would force a synchronization.
+    For this step, the record contains the number of samples at which each term is not finite, and
+    the number of non-finite parameters of each factor. These counts are tensors that stay on the
+    device, because reading them at each step would force a synchronization.
 
     Args:
         log_joint: log joint whose terms are tracked.
@@ -57,7 +57,8 @@ class NonFiniteTracker:
         """Describes the first step with a non-finite value, for an error message.
 
         The description names the non-finite terms. If all terms were finite, the description names
-        the factors whose gradients were not finite. Without such a step, the description is empty.
+        the factors with non-finite parameters, and says that the gradients of these factors were
+        not finite. The description is empty if all values of all steps were finite.
         """
         terms = self._log_joint.terms
         parts = [

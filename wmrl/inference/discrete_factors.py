@@ -37,7 +37,7 @@ class BernoulliFactor(Factor):
         self.logits = nn.Parameter(torch.logit(initial))
 
     def distribution(self) -> Distribution:
-        """Returns the Bernoulli distributions of the elements of z."""
+        """Returns the distribution of the variable z: one Bernoulli distribution per element."""
         return Bernoulli(logits=self.logits, validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
@@ -74,7 +74,7 @@ class CategoricalFactor(Factor):
         self.logits = nn.Parameter(initial.log())
 
     def distribution(self) -> Distribution:
-        """Returns the categorical distributions of the elements of z."""
+        """Returns the distribution of the variable z: one categorical distribution per element."""
         return Categorical(logits=self.logits, validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:

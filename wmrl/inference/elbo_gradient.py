@@ -26,13 +26,12 @@ class GradientConfig:
 
     Attributes:
         samples: S, number of samples per estimate.
-        rao_blackwell: True for Rao-Blackwellization: a variable's score-function gradient then
-            omits all terms that do not depend on the variable (Ranganath, Gerrish and Blei 2014,
-            https://arxiv.org/abs/1401.0118, section 3.1).
-        control_variates: True for control variates: a multiple of the score function is then
-            subtracted from the score-function gradient (section 3.2 of the same paper). The
-            multiple for a sample is estimated from all other samples, so that the gradient stays
-            unbiased.
+        rao_blackwell: True to omit, from the score-function gradient of a variable, all terms that
+            do not depend on the variable. This is Rao-Blackwellization (Ranganath, Gerrish and Blei
+            2014, https://arxiv.org/abs/1401.0118, section 3.1).
+        control_variates: True to subtract a multiple of the score function from the score-function
+            gradient, as a control variate (section 3.2 of the same paper). For each sample, the
+            multiple is estimated from all other samples, so that the gradient stays unbiased.
     """
 
     samples: int = 32
@@ -210,12 +209,12 @@ def _reparameterized_gradients(
     terms: Mapping[str, Tensor],
     log_q: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Computes reparameterized gradients of the ELBO for the parameters of the named variables.
+    """Computes reparameterized gradients of the ELBO for the factors of the named variables.
 
     The gradients flow through the samples only; log q is evaluated with detached parameters. The
-    omitted part of the gradient is the score function. The score function has a mean of 0, so the
-    estimate stays unbiased. If q is the posterior, the omission reduces the variance of the
-    estimate to 0 (Roeder, Wu and Duvenaud 2017, https://arxiv.org/abs/1703.09194).
+    gradients thus omit the score function. The score function has a mean of 0, so the estimate
+    stays unbiased. If q is the posterior, the omission reduces the variance of the estimate to 0
+    (Roeder, Wu and Duvenaud 2017, https://arxiv.org/abs/1703.09194).
     """
     learned = {full for name in names for full in _full_names(family, name).values()}
     own = {key: each for key, each in family.named_parameters() if key in learned}
@@ -241,9 +240,9 @@ def _signal(
     """Computes the values that multiply a variable's score function in the gradient estimate.
 
     Returns:
-        log p(x, z) − log q(z) at each sample, ``(S,)``. With Rao-Blackwellization, this difference
-        omits all terms and factors that do not depend on the variable. The result then has the
-        shape of the variable's log q.
+        Without Rao-Blackwellization, log p(x, z) − log q(z) at each sample, ``(S,)``. With
+        Rao-Blackwellization, the same difference, but without the terms and factors that do not
+        depend on the variable. In this case, the values have the shape of the variable's log q.
     """
     if not rao_blackwell:
         return _difference(terms, log_q)
@@ -294,7 +293,7 @@ def _detached(factor: Factor) -> dict[str, Tensor]:
 
 
 def _full_names(family: VariationalFamily, name: str) -> dict[str, str]:
-    """Maps the names of a factor's trainable parameters to their names in the family."""
+    """Maps each trainable parameter's name in a factor to the parameter's name in the family."""
     full = {id(parameter): key for key, parameter in family.named_parameters()}
     return {
         key: full[id(parameter)]

@@ -58,8 +58,8 @@ class Factor(nn.Module, ABC):
             values: S values of z, ``(S, *shape)``.
 
         Returns:
-            ``(S, *shape)`` if the elements of z are independent, ``(S,)`` if they are drawn
-            jointly.
+            One log density per element of z, ``(S, *shape)``, if the elements are independent. One
+            log density per value of z, ``(S,)``, if the elements are drawn jointly.
         """
         found: Tensor = self.distribution().log_prob(values)
         return found
@@ -82,10 +82,10 @@ class Factor(nn.Module, ABC):
 
     @property
     def mean(self) -> Tensor:
-        """Mean of z, with the shape of z.
+        """Mean of z under q.
 
-        For a categorical variable, the mean of the one-hot encoding, ``(*shape, K)``: the
-        probabilities of the K categories.
+        The mean has the shape of z. For a categorical variable, it is instead the mean of the
+        one-hot encoding: the probabilities of the K categories, ``(*shape, K)``.
         """
         return self.distribution().mean.detach()
 

@@ -67,7 +67,7 @@ class VariationalFamily(nn.Module):
         return len(self._names)
 
     def items(self) -> Iterator[tuple[str, Factor]]:
-        """Iterates over pairs of variable name and factor."""
+        """Iterates over pairs of a variable's name and its factor."""
         return ((name, self[name]) for name in self)
 
     @property

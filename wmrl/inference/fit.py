@@ -52,7 +52,8 @@ class FitConfig:
         estimator: ``"auto"`` uses the reparameterized gradient for each variable that allows it,
             and the score-function gradient for the others. ``"score"`` uses the score-function
             gradient for all variables.
-        gradient: number of samples per step, and variance reduction of the score-function gradient.
+        gradient: settings of the gradient estimate: the number of samples per step, and the
+            variance reduction of score-function gradients.
         optimizer: ``"adam"``, or ``"adagrad"`` as in Ranganath, Gerrish and Blei (2014).
         learning_rate: initial learning rate.
         window: number of steps per window.
@@ -133,7 +134,7 @@ class Posterior:
 
     @property
     def verdict(self) -> str:
-        """Verdict in words, such as "good: the approximation covers the posterior"."""
+        """Quality of the fit in words, such as "good: the approximation covers the posterior"."""
         return self.check.verdict
 
 
@@ -159,9 +160,10 @@ def fit_posterior(
             :attr:`Posterior.verdict` says that single precision was too low, repeat the fit with
             ``family.double()``. Gamma and beta factors need double precision if the data
             are counts of about 100,000.
-        config: settings of the fit.
+        config: settings of the fit; None for the default settings.
         seed: root seed of all randomness.
-        device: device to which the family and the log joint's data are moved.
+        device: device of the computation; ``"auto"`` for a GPU if there is one. The family is moved
+            to this device. The data of the log joint are copied to it.
         path: folder to which :attr:`Posterior.trace` is written, as ``metrics.csv`` and TensorBoard
             events; None to write no files.
         progress: True to show a progress bar.
@@ -350,9 +352,9 @@ class _Fit:
         )
 
     def _update_learning_rate(self, mean: float, squared_error: float) -> None:
-        """Decays the learning rate, or ends the fit, if the ELBO has not risen recently.
+        """Decays the learning rate, or ends the fit, at a plateau.
 
-        "Recently" means in the last ``config.patience`` windows.
+        A plateau is a series of ``config.patience`` windows in which the ELBO has not risen.
 
         Args:
             mean: mean ELBO of the current window.

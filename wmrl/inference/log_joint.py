@@ -70,7 +70,7 @@ class Term:
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the variables and data that the function is called with, in order."""
+        """Names of the variables and data to pass to the function, in parameter order."""
         if self.names:  # some functions, such as built-in ones, have no signature
             return self.names
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

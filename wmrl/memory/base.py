@@ -26,7 +26,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class Transition:
-    """Sampled next steps of B dreams.
+    """Sampled next step of each of B dreams.
 
     Attributes:
         latent: ``(B, Z) float32``, next latents.
@@ -51,11 +51,12 @@ class Memory(SavedModule, Generic[P]):
     A memory stores S start states, from which dreams start. Each start state is a recorded sequence
     of T ≥ 1 latents and the actions between them. A new memory has no start states (S = 0).
 
-    A subclass sets ``config_class`` and ``config``, a frozen dataclass with at least the attributes
-    ``latent_dim``, ``action_dim``, ``task``, ``frame_skip`` and ``vision_digest``. Its constructor
-    takes the configuration and a keyword argument ``generator``, the source of the initial weights.
-    If ``generator`` is None, the constructor uses a generator with a fixed seed. Register the
-    subclass with :func:`register_memory`.
+    A subclass sets ``config_class`` to a frozen dataclass, and ``config`` to an instance of this
+    dataclass. The dataclass has at least the attributes ``latent_dim``, ``action_dim``, ``task``,
+    ``frame_skip`` and ``vision_digest``. The constructor of the subclass takes the configuration
+    and a keyword argument ``generator``, the source of the initial weights. If ``generator`` is
+    None, the constructor uses a generator with a fixed seed. Register the subclass with
+    :func:`register_memory`.
 
     Attributes:
         start_mean: buffer ``(S, T, Z) float32``, posterior means of the start states' latents.
@@ -140,7 +141,7 @@ class Memory(SavedModule, Generic[P]):
 
     @abstractmethod
     def features(self, state: MemoryState) -> Tensor:
-        """Returns the features ``(B, H) float32`` that a controller observes in a given state."""
+        """Returns the features ``(B, H) float32`` that a state provides for a controller."""
 
     @abstractmethod
     def sample(
@@ -150,9 +151,9 @@ class Memory(SavedModule, Generic[P]):
 
         Args:
             prediction: predictions with leading axis ``(B,)``.
-            temperature: τ > 0 as in World Models (https://arxiv.org/abs/1803.10122). The logits of
-                mixture components or codes are divided by τ, and Gaussian noise is multiplied by
-                √τ.
+            temperature: temperature τ of World Models (https://arxiv.org/abs/1803.10122), above 0.
+                The logits of mixture components or codes are divided by τ. Gaussian noise is
+                multiplied by √τ.
             generator: source of all randomness; PyTorch's global generator if None.
         """
 
@@ -215,7 +216,11 @@ class Memory(SavedModule, Generic[P]):
         )
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Copies the start states of an artifact, if it has any, and returns this memory."""
+        """Copies an artifact's start states, if there are any, into this memory.
+
+        Returns:
+            This memory.
+        """
         starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
         mean, std, actions = starts
         if mean is not None and std is not None and actions is not None:
@@ -239,9 +244,9 @@ class Memory(SavedModule, Generic[P]):
         expected = self.config.vision_digest
         if digest != expected:
             raise ArtifactError(
-                f"memory: trained on {_vision_model(expected)}, got {_vision_model(digest)}; use "
-                "the vision model that the memory was trained on, or train a memory on the given "
-                "one"
+                f"memory: expected one that was trained on {_vision_model(digest)}, got one that "
+                f"was trained on {_vision_model(expected)}; train a memory on the given vision "
+                "model, or use the vision model of this memory"
             )
 
     @classmethod

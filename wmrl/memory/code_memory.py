@@ -122,8 +122,8 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     from the output of the sequence model and from a 3×3 convolution over the current codes. The
     convolution helps because most objects move only a little in one step.
 
-    The features for a controller are the sequence model's output *before* the current step. Before
-    the first step, the features are zeros.
+    The features for a controller are the sequence model's output at the *previous* step. Before the
+    first step, the features are zeros.
 
     Args:
         config: architecture and loss.
@@ -229,26 +229,29 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         """Copies the codebook of a VQ-VAE into this memory.
 
         Args:
-            codebook: ``(K, D) float32``, vectors of the codes.
+            codebook: ``(K, D) float32``, vectors of the codes. K is ``codebook_size`` and D is
+                ``code_dim`` in the memory's configuration.
 
         Raises:
-            ValueError: the shape of the codebook is not ``(K, D)``, with ``codebook_size`` and
-                ``code_dim`` of the configuration as K and D.
+            ValueError: the codebook has another shape.
         """
         check_shape("codebook", codebook, tuple(self.codebook.shape))
         self.codebook.copy_(codebook)
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``, T vectors each."""
+        """Finds the nearest code of each vector in latents ``(..., Z)``.
+
+        A latent consists of T vectors, so that the result has the shape ``(..., T) int64``.
+        """
         vectors = latents.reshape(-1, self.config.code_dim)
         return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.num_tokens)
 
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Returns latents ``(..., Z) float32``, given the T codes of each latent, ``(..., T)``."""
+        """Converts codes ``(..., T)`` to latents ``(..., Z) float32``, with T codes per latent."""
         return self.codebook[codes.long()].flatten(-2)
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns features of zeros ``(B, H)``, then the sequence model's initial state."""
+        """Returns zero features ``(B, H)`` and the sequence model's initial state, as one tuple."""
         features = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
         return (features, *self.sequence_model.initial_state(batch_size))
 
@@ -312,7 +315,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     def sample_codes(
         self, places: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draws the codes ``(B, T) int64`` of T grid positions.
+        """Draws the codes of B frames at the T grid positions, ``(B, T) int64``.
 
         Args:
             places: ``(B, T, E)``, features of the positions, as in :class:`CodePrediction`.
@@ -368,10 +371,10 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         return CodePrediction(places, reward * (1.0 / config.reward_factor), termination)
 
     def _teacher_forced(self, places: Tensor, codes: Tensor) -> Tensor:
-        """Returns the logits ``(B, T, K)`` of the K codes at T positions.
+        """Returns the logits ``(B, T, K)`` of the K codes at T positions, given the true codes.
 
-        The logits at each position are computed from the features of the positions up to it, and
-        from the true codes at all previous positions.
+        The logits at a position depend on the true codes at all previous positions, and on the
+        features of all previous positions and of the position itself.
         """
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))

@@ -61,7 +61,7 @@ def encode_store(
 
     Args:
         store: rollout store with the episodes.
-        vision: vision model that was saved or loaded, and therefore has a digest.
+        vision: vision model that has been saved, or loaded from an artifact.
         batch_size: number of frames that are encoded in one batch.
         progress: True to show a progress bar.
 
@@ -70,8 +70,8 @@ def encode_store(
         of the vision model, shortened to 16 characters.
 
     Raises:
-        ValueError: the vision model was never saved, or the store's frames have another shape or
-            another ``frame_stack`` than it encodes.
+        ValueError: the vision model was never saved, or the frames of the store have a shape or a
+            ``frame_stack`` that the vision model does not encode.
         StoreError: an episode can't be read.
     """
     folder = _folder(store, vision)
@@ -100,8 +100,8 @@ def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[Late
         vision: vision model that encodes the episodes.
 
     Raises:
-        ValueError: the vision model was never saved, or the stores' frames have another shape or
-            another ``frame_stack`` than it encodes.
+        ValueError: the vision model was never saved, or the frames of an episode have a shape or a
+            ``frame_stack`` that the vision model does not encode.
         StoreError: an episode can't be read.
     """
     return [_load(episode, vision) for episode in episodes]
@@ -111,10 +111,10 @@ class LatentDataset:
     """Dataset that draws batches of random windows from encoded episodes.
 
     A window consists of L consecutive transitions of one episode. If a window would extend beyond
-    the start or end of its episode, it is moved inside. Transitions near the edges are therefore
-    drawn at least as often as those in the middle. If the episode is shorter than L, the window is
-    padded. For each batch, latents are drawn anew from their posteriors (μ, σ). The batch of a
-    training step depends only on the data, the seed and the step.
+    the start or end of the episode, the window is shifted back into the episode. Transitions near
+    the start or end are therefore drawn at least as often as those in the middle. If the episode is
+    shorter than L, the window is padded. For each batch, latents are drawn anew from their
+    posteriors (μ, σ). The batch of a training step depends only on the data, the seed and the step.
 
     Args:
         episodes: encoded episodes, each of at least one agent step.

@@ -12,7 +12,9 @@ from wmrl.storage.artifact import Artifact
 
 
 class DiscreteMemory(Memory[P]):
-    """Interface of memories whose latents consist of T codes from a codebook of K codes.
+    """Interface of memories over discrete latents: each latent stands for T codes.
+
+    The codes come from a codebook of K codes. A latent is the concatenation of its codes' vectors.
 
     Start states are stored as codes instead of latents.
 
@@ -30,11 +32,14 @@ class DiscreteMemory(Memory[P]):
 
     @abstractmethod
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``, T vectors each."""
+        """Finds the nearest code of each vector in latents ``(..., Z)``.
+
+        A latent consists of T vectors, so that the result has the shape ``(..., T) int64``.
+        """
 
     @abstractmethod
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Returns latents ``(..., Z) float32``, given the T codes of each latent, ``(..., T)``."""
+        """Converts codes ``(..., T)`` to latents ``(..., Z) float32``, with T codes per latent."""
 
     @property
     def num_start_states(self) -> int:
@@ -49,7 +54,10 @@ class DiscreteMemory(Memory[P]):
         return self.latents_of(self.start_codes[indices])
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Copies the start states of an artifact, if it has any, and returns this memory.
+        """Copies an artifact's start states, if there are any, into this memory.
+
+        Returns:
+            This memory.
 
         Raises:
             ValueError: the shapes or codes of the start states do not fit this memory.

@@ -145,9 +145,10 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
         Args:
             members: memories with the same configuration. The ensemble gets the start states of
-                the first one.
+                the first member.
             pessimism: penalty for disagreement between the members. The predicted reward is the
-                mean of the members' rewards minus ``pessimism`` times their standard deviation.
+                mean of the members' rewards minus ``pessimism`` times the standard deviation of
+                these rewards.
             noise_floor: lower bound on the σ of each predicted Gaussian; 0 for no additional bound.
 
         Raises:
@@ -166,7 +167,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         if any(config != configs[0] for config in configs):
             raise ValueError(
                 f"members: expected memories with the same configuration, including the same "
-                f"vision_digest, got {configs}"
+                f"vision_digest, got {configs}; train all members with the same options"
             )
         config = cls.config_class(
             num_members=len(members),
@@ -326,11 +327,14 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         return self._code_members()[0].codebook_size
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``, T vectors each."""
+        """Finds the nearest code of each vector in latents ``(..., Z)``.
+
+        A latent consists of T vectors, so that the result has the shape ``(..., T) int64``.
+        """
         return self._code_members()[0].codes_of(latents)
 
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Returns latents ``(..., Z) float32``, given the T codes of each latent, ``(..., T)``."""
+        """Converts codes ``(..., T)`` to latents ``(..., Z) float32``, with T codes per latent."""
         return self._code_members()[0].latents_of(codes)
 
     def sample(
@@ -342,9 +346,10 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
     ) -> Transition:
         """Draws the next latent and termination of each dream.
 
-        The dreams are randomly divided among the members, and each member draws the codes of its
-        share of the dreams. The shares are padded to the same size, so that no shape depends on a
-        random number, which would have to be read from the GPU.
+        The dreams are randomly divided among the members. Each member draws the codes for its
+        dreams. All members draw the same number of dreams. If the dreams cannot be divided evenly,
+        the last dream is drawn several times. Tensor shapes are therefore not random, and the CPU
+        need not wait for random numbers from the GPU. The reward is ``prediction.reward``.
         """
         count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
@@ -379,7 +384,7 @@ def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
         member_config: configuration of a member.
 
     Raises:
-        ValueError: no ensemble class has members with such a configuration.
+        ValueError: no ensemble class has members with this configuration.
     """
     member_class = MEMORIES.for_config(member_config)
     for cls in MEMORIES:
@@ -387,7 +392,7 @@ def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
             return cls
     name = member_class.__name__
     raise ValueError(
-        f"config: expected the configuration of a memory class that has an ensemble class, got "
-        f"that of {name}; derive a class from MemoryEnsemble, set its member_class to {name}, and "
-        "register it with wmrl.memory.register_memory"
+        f"config: expected the configuration of a memory class that has an ensemble class, got the "
+        f"configuration of {name}, which has none; derive a class from MemoryEnsemble, set its "
+        f"member_class to {name}, and register it with wmrl.memory.register_memory"
     )

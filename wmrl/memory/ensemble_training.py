@@ -44,10 +44,10 @@ def train_ensemble(
     Args:
         stores: rollout stores of one task.
         path: folder of the run.
-        vision: vision model that was saved or loaded.
+        vision: vision model that has been saved, or loaded from an artifact.
         num_members: M, the number of members.
         pessimism: penalty for disagreement between the members. The predicted reward is the mean of
-            the members' rewards minus ``pessimism`` times their standard deviation.
+            the members' rewards minus ``pessimism`` times the standard deviation of these rewards.
         noise_floor: lower bound on the σ of each predicted Gaussian; 0 for no additional bound.
         config: configuration of each member; None for an MDN-RNN with default options.
         training: training options of each member; None for the defaults of the members' class. The
@@ -61,9 +61,10 @@ def train_ensemble(
         The trained ensemble, as saved in the artifact.
 
     Raises:
-        ValueError: ``init`` does not have ``num_members`` entries, an option is out of range, no
-            ensemble class has members with a configuration of this class, or
+        ValueError: ``init`` does not have ``num_members`` entries, an option is out of range, there
+            is no ensemble class for members with this ``config``, or
             :func:`~wmrl.memory.training.train_memory` rejects an argument.
+        StoreError: an episode can't be read.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: an artifact in ``init`` cannot be loaded, or its weights do not fit the
             member.

@@ -40,13 +40,13 @@ def prediction_report(
           memory with discrete latents, the mean is per code.
         - ``trivial_log_likelihood_per_dimension``: log-likelihood, in nats per latent dimension, of
           the better of two trivial predictions of the next latent. One is a Gaussian around the
-          mean of all latents, the other is a Gaussian around the current latent. The variance of
-          each dimension is fitted to the data. This entry is missing for a memory with discrete
+          mean of all latents, the other is a Gaussian around the current latent. The variances of
+          both Gaussians are fitted to the data. This entry is missing for a memory with discrete
           latents.
         - ``reward_r2``: R² of the predicted rewards; None if all rewards are equal.
         - ``termination_log_loss``: cross-entropy of the predicted terminations in nats per step.
         - ``termination_auc``: area under the ROC curve of the predicted terminations; None if no
-          step or every step terminated an episode.
+          step terminated an episode, or if every step did.
         - ``terminations``: number of steps that terminated an episode.
         - ``steps``: total number of steps.
     """
@@ -83,7 +83,10 @@ def prediction_report(
 
 
 def _latent_parts(memory: Memory[Any]) -> int:
-    """Returns the number of dimensions of a latent, or of its codes if latents are discrete."""
+    """Returns the number of parts of a latent.
+
+    The parts are codes if the memory has discrete latents, otherwise dimensions.
+    """
     if isinstance(memory, DiscreteMemory):
         return int(memory.codes_of(torch.zeros(memory.latent_dim, device=memory.device)).shape[-1])
     return memory.latent_dim
@@ -93,8 +96,8 @@ def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Returns the log-likelihood of the better of two trivial predictions of the next latent.
 
     One is a Gaussian around the mean of all latents, the other is a Gaussian around the current
-    latent. The variance of each dimension is fitted to the data. The log-likelihood is in nats per
-    latent dimension.
+    latent. The variances of both Gaussians are fitted to the data. The log-likelihood is in nats
+    per latent dimension.
 
     Args:
         steps: pairs of two tensors ``(N, Z)``, the latents before and after N steps.
@@ -108,14 +111,15 @@ def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
 
 
 def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
-    """Returns a warning if a memory predicts no better than a trivial prediction.
+    """Returns a warning if a memory's predictions are no better than trivial ones.
 
     Args:
         metrics: results of :func:`prediction_report` and, for a memory with discrete latents, of
             :func:`code_report`.
 
     Returns:
-        A list with one warning that includes advice; an empty list if the memory predicts better.
+        A list with one warning that includes advice; an empty list if the memory's predictions are
+        better.
 
     Raises:
         ValueError: the memory has discrete latents, and the results of :func:`code_report` are
@@ -159,14 +163,13 @@ def code_report(
         held_out: episodes on which the memory and the baselines are evaluated.
 
     Returns:
-        A dictionary of two dictionaries, each with one value per model:
+        A dictionary of two dictionaries, whose keys are the names of models:
 
         - ``nats_per_frame``: mean negative log-likelihood of all codes of the next frame, for
           ``memory``, ``copy_last`` and ``bigram``.
         - ``accuracy``: share of codes that are predicted correctly, for ``memory`` and
-          ``copy_last``. The memory's likeliest codes are chosen greedily; each frame of an
-          ensemble is chosen by a random member. ``copy_last`` predicts the codes of the current
-          frame.
+          ``copy_last``. ``memory`` predicts the likeliest code at each position. In an ensemble, a
+          random member predicts each frame. ``copy_last`` predicts the codes of the current frame.
     """
 
     def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
@@ -202,7 +205,7 @@ def code_report(
 
 
 def _first(prediction: Any) -> Any:
-    """Selects the first sequence of a batch, given predictions with leading axes ``(B, T)``."""
+    """Selects the first sequence's predictions ``(T, ...)`` from a batch's, ``(B, T, ...)``."""
     if isinstance(prediction, Tensor):
         return prediction[0]
     parts = [_first(part) for part in prediction]
@@ -341,7 +344,8 @@ def _dream(
 ) -> Tensor:
     """Returns the latents ``(B, steps, Z)`` of dreams with recorded actions.
 
-    If a recording ends before the dream does, its last action is repeated for the other steps.
+    If a recording ends before the dream, the recording's last action is repeated until the dream
+    ends.
 
     Args:
         memory: memory that dreams.
@@ -375,15 +379,15 @@ def _dream(
 
 
 def _recorded_frames(episode: StoredEpisode, time: int) -> np.ndarray:
-    """Reads the frames with which the dreams from one recorded state are compared.
+    """Reads the recorded frames to compare with the dreams from one recorded state.
 
     Args:
         episode: recorded episode.
         time: agent step at which the dream starts.
 
     Returns:
-        Stacks of frames: the first at the start, the others after each of the ``HORIZONS`` that the
-        episode reaches.
+        Stacks of frames: one from the start of the dream, and one after each number of steps in
+        ``HORIZONS``. Numbers that the episode does not reach are left out.
     """
     store, summary = episode
     reached = [horizon for horizon in HORIZONS if time + horizon <= summary.length]
@@ -400,8 +404,8 @@ def _compare(vision: Vision, pairs: np.ndarray, dreamed: Mapping[str, Tensor]) -
         dreamed: latents ``(B, Z)`` after the dreamed steps, by kind of dream.
 
     Returns:
-        One entry of the result of :func:`open_loop_report`: mean errors by name, and the number of
-        dreams.
+        Mean errors by name, and the number of dreams: one of the inner dictionaries that
+        :func:`open_loop_report` returns.
     """
     seen = torch.from_numpy(pairs).to(vision.device)
     first, last = newest_frames(seen, vision.frame_stack).unbind(1)

@@ -82,11 +82,12 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
 
     An LSTM predicts the reward, the termination, and one mixture of Gaussians per latent dimension
     (Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122, appendix A.2). As in the paper, each
-    latent dimension has its own mixture weights. The features for a controller are the LSTM's
-    hidden state h *before* the current step: at time t, the controller observes [z_t, h_t], where
-    h_t depends only on the latents and actions before t. With ``config.features`` of
-    ``"cell_and_hidden"``, the controller observes [z_t, c_t, h_t], where c_t is the LSTM's cell
-    state.
+    latent dimension has its own mixture weights.
+
+    At step t, a controller observes the latent z_t and the LSTM's hidden state h_t *before* the
+    step. The hidden state h_t depends only on the latents and actions before step t. If
+    ``config.features`` is ``"cell_and_hidden"``, the controller observes the LSTM's cell state c_t
+    as well: [z_t, c_t, h_t].
 
     As in the paper, the LSTM has one bias, while PyTorch's LSTM has two. The bias consists of the
     weights of an additional input that is always 1.
@@ -125,7 +126,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
 
     @property
     def feature_dim(self) -> int:
-        """Number of features that the memory provides for a controller: H, or 2H with the cell."""
+        """Number of features for a controller: H, or 2H if they include the LSTM's cell state."""
         return self.config.hidden_dim * (2 if self.config.features == "cell_and_hidden" else 1)
 
     def initial_state(self, batch_size: int) -> MemoryState:
@@ -134,7 +135,12 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         return h, torch.zeros_like(h)
 
     def features(self, state: MemoryState) -> Tensor:
-        """Returns the LSTM's hidden state, ``(B, H) float32``, or [c, h], ``(B, 2H) float32``."""
+        """Returns the features for a controller, as ``config.features`` selects them.
+
+        Returns:
+            ``(B, H) float32``, the hidden state h, for ``"hidden"``. ``(B, 2H) float32``, the cell
+            state c followed by h, for ``"cell_and_hidden"``.
+        """
         h, c = state
         return torch.cat((c, h), 1) if self.config.features == "cell_and_hidden" else h
 

@@ -17,7 +17,8 @@ class SequenceBatch:
         actions: ``(B, L, A) float32``, actions of the transitions.
         rewards: ``(B, L) float32``, in the task's units.
         terminated: ``(B, L) bool``, True where the transition terminated the episode.
-        mask: ``(B, L) bool``, False for padding beyond the end of an episode.
+        mask: ``(B, L) bool``, True for recorded transitions, False for padding after the end of an
+            episode.
     """
 
     latents: Tensor
@@ -28,7 +29,7 @@ class SequenceBatch:
 
 
 def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
-    """Splits the steps of a batch of sequences into segments at the starts of episodes.
+    """Splits the steps of a batch wherever an episode starts in any of the B sequences.
 
     Args:
         first: ``(B, L) bool``, True where an episode starts; None if no episode starts within the
@@ -36,8 +37,8 @@ def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
         length: L, number of steps.
 
     Returns:
-        A pair ``(start, stop)`` for each segment. A segment consists of the steps from ``start`` to
-        ``stop - 1``. Within a segment, episodes can start only at the first step.
+        A pair ``(start, stop)`` for each segment, which consists of the steps from ``start`` to
+        ``stop - 1``. Episodes start only at the first step of a segment.
     """
     starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
     edges = [0, *starts, length]

@@ -21,18 +21,18 @@ class StartStatesConfig:
         max_states: maximum number of start states.
         burn_in: number of recorded agent steps that the memory processes before a dream starts.
             After too few steps, the memory's features differ from those in the game. In CarRacing,
-            the features differ by 31 % after 5 agent steps. If no episode is longer than this
-            number, half the length of the longest episode is used.
-        window: number of agent steps before a start state. At least one of these steps must have a
-            positive reward; 0 for no such condition. With 6 steps in CarRacing, the agent is on the
-            road and can learn to drive. An agent that starts from arbitrary recorded states mostly
-            learns to avoid grass. If None, :func:`~wmrl.memory.training.train_memory` uses the
-            number ``start_window`` in the store's metadata, and :func:`choose_start_states` uses 0.
-        warmup_frames: number of frames of the game (not agent steps) to exclude at the start of
-            each episode. No start state is chosen among the excluded frames. If no episode is
-            longer than this number, no frame is excluded. If None,
-            :func:`~wmrl.memory.training.train_memory` uses the number in the store's metadata, and
-            :func:`choose_start_states` uses 0.
+            the features differ by 31 % after 5 agent steps. If no episode is longer than
+            ``burn_in``, half the length of the longest episode is used instead.
+        window: number of agent steps before a start state, of which at least one must have a
+            positive reward. With 0, no positive reward is required. In CarRacing, a positive reward
+            in the last 6 steps shows that the car is on the road, where an agent can learn to
+            drive. An agent that starts from arbitrary recorded states mostly learns to avoid grass.
+            If None, :func:`~wmrl.memory.training.train_memory` uses ``start_window`` from the
+            store's metadata, and :func:`choose_start_states` uses 0.
+        warmup_frames: number of frames of the game (not agent steps) at the start of each episode
+            that are excluded as start states. If no episode is longer than this number, no frame is
+            excluded. If None, :func:`~wmrl.memory.training.train_memory` uses ``warmup_frames``
+            from the store's metadata, and :func:`choose_start_states` uses 0.
     """
 
     max_states: int = 512
@@ -53,16 +53,17 @@ class StartStatesConfig:
 class StartStates(NamedTuple):
     """S recorded sequences from which dreams start.
 
-    The three tensors are arguments of :meth:`wmrl.memory.base.Memory.set_start_states`.
+    The three tensors are arguments of :meth:`wmrl.memory.base.Memory.set_start_states`. The options
+    ``burn_in``, ``warmup_frames`` and ``window`` belong to :class:`StartStatesConfig`.
 
     Attributes:
         mean: ``(S, burn_in + 1, Z) float32``, posterior means of the latents.
         std: ``(S, burn_in + 1, Z) float32``, standard deviations of these posteriors.
         actions: ``(S, burn_in, A) float32``, actions between the latents.
         rule: criterion by which the start states were chosen. ``"scored"``: states after
-            ``warmup_frames`` with a recent positive reward. ``"any"``: all states after
-            ``warmup_frames``, because ``window`` is 0 or none of them has a recent positive reward.
-            ``"early"``: all states, because no episode is longer than ``warmup_frames``.
+            ``warmup_frames`` with a positive reward in the last ``window`` steps. ``"any"``: all
+            states after ``warmup_frames``, because no state is ``"scored"``. ``"early"``: all
+            states, because no episode is longer than ``warmup_frames``.
     """
 
     mean: torch.Tensor
@@ -135,14 +136,14 @@ def _candidates(
 
 
 def _scored_within(rewards: np.ndarray, window: int) -> np.ndarray:
-    """Finds the steps with a positive reward in the ``window`` steps before them.
+    """Marks each step that has a positive reward among the ``window`` steps before it.
 
     Args:
         rewards: ``(T,)``, rewards of an episode.
-        window: number of steps; with 0, no step is found.
+        window: number of steps; with 0, no step is marked.
 
     Returns:
-        ``(T,) bool``, True for the steps that were found.
+        ``(T,) bool``, True for the marked steps.
     """
     positive = np.concatenate(([0], np.cumsum(rewards > 0)))
     t = np.arange(len(rewards))

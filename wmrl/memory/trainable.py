@@ -31,9 +31,9 @@ class TrainableMemoryConfig:
             termination are always predicted without dropout, because different masks would look
             like disagreement between the members of an ensemble.
         reward_scale: factor that brings rewards to the scale of the network's other outputs. If
-            None, :func:`~wmrl.memory.training.train_memory` takes it from the initial weights or,
-            without these, chooses it such that the largest recorded reward of an agent step is
-            scaled to 1 or −1. A memory that is created with None uses 1.
+            None, the function :func:`~wmrl.memory.training.train_memory` uses the reward scale of
+            its argument ``init``. Without ``init``, the function scales the largest absolute reward
+            of the recorded agent steps to 1. A memory that is created with None uses 1.
         reward_weight: weight of the squared error of scaled rewards in the loss. The negative
             log-likelihood of the next latent has weight 1.
         termination_weight: weight of the cross-entropy of terminations in the loss.
@@ -71,7 +71,7 @@ class TrainableMemoryConfig:
 
     @property
     def reward_factor(self) -> float:
-        """Factor by which rewards are multiplied: ``reward_scale``, or 1 if that is None."""
+        """Factor by which rewards are multiplied: ``reward_scale``; 1 if that field is None."""
         return 1.0 if self.reward_scale is None else self.reward_scale
 
 
@@ -128,7 +128,8 @@ class TrainableMemory(Memory[P]):
         Returns:
             The loss ``()``, and a dictionary of its parts before weighting. ``nll`` is the negative
             log-likelihood in nats per latent dimension or code. ``reward_error`` is the squared
-            error of the scaled rewards. ``termination_loss`` is the cross-entropy in nats.
+            error of the scaled rewards. ``termination_loss`` is the cross-entropy in nats, in which
+            steps that terminate an episode count ``config.positive_weight`` times.
         """
         config = self.config
         predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)

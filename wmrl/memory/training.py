@@ -97,7 +97,7 @@ def train_memory(
     Args:
         stores: rollout stores of one task.
         path: folder of the run.
-        vision: vision model that was saved or loaded.
+        vision: vision model that has been saved, or loaded from an artifact.
         config: configuration of the memory. Its class determines the class of the memory. None for
             an MDN-RNN with default options. Fields that the stores and the vision model determine
             are overwritten.
@@ -111,16 +111,17 @@ def train_memory(
         The trained memory, as saved in the artifact.
 
     Raises:
-        ValueError: there are no stores, there are no episodes to train on, the stores have
-            different metadata, the vision model was never saved or encodes other frames than those
-            of the stores, or the memory needs a VQ-VAE but the vision model is not one.
+        ValueError: there are no stores or no episodes to train on; the stores have different
+            metadata; the vision model was never saved; the vision model does not fit the frames of
+            the stores; the memory needs a VQ-VAE, and the vision model is not one; or ``config``
+            is not the configuration of a trainable memory.
         StoreError: an episode can't be read.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: ``init`` cannot be loaded, or its weights do not fit the memory.
 
     Warns:
-        LearningWarning: the memory's predictions are no better than trivial ones.
-            ``report.json`` contains the same text under the key ``"warnings"``.
+        LearningWarning: the memory's predictions are no better than trivial ones. ``report.json``
+            contains the text of the warning under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
     config = _fit(config or MDNRNNConfig(), stores, vision, init)
@@ -186,7 +187,7 @@ def _fit(
     vision: Vision,
     init: str | Path | None,
 ) -> TrainableMemoryConfig:
-    """Returns a copy of a configuration, adapted to the stores, vision and initial weights."""
+    """Returns a copy of ``config`` that fits the stores, the vision model and ``init``."""
     if vision.digest is None:
         raise ValueError(
             "vision: expected a saved vision model, got one that was never saved; save it first "
@@ -211,7 +212,7 @@ def _fit(
 
 
 def _reward_scale(stores: Sequence[RolloutStore], init: str | Path | None) -> float:
-    """Returns the reward scale of the initial weights or, without these, that of the data."""
+    """Returns the reward scale of ``init``, or a scale that suits the data if ``init`` is None."""
     if init is not None:
         scale: float | None = load_artifact(init, kind="memory").config.get("reward_scale")
         return 1.0 if scale is None else scale  # checked with the configuration
@@ -220,7 +221,7 @@ def _reward_scale(stores: Sequence[RolloutStore], init: str | Path | None) -> fl
 
 
 def _with_starts_of(store: RolloutStore, training: MemoryTrainingConfig) -> MemoryTrainingConfig:
-    """Fills in the options of the start states that are None with the store's metadata."""
+    """Replaces each start-state option that is None with its value in the store's metadata."""
     starts, metadata = training.start_states, store.metadata
     if starts.warmup_frames is None:
         starts = replace(starts, warmup_frames=metadata.warmup_frames)

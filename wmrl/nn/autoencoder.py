@@ -17,8 +17,8 @@ class Autoencoder(SavedModule):
     """Interface of networks that map inputs to latents and back.
 
     A subclass defines the inputs ``(B, ...)``, for example frames or vectors, and converts them to
-    network inputs in ``_preprocess``. The subclass also sets ``config`` (a frozen
-    dataclass) and ``config_class``.
+    network inputs in ``_preprocess``. The subclass also sets ``config_class`` to a frozen
+    dataclass, and ``config`` to an instance of this dataclass.
     """
 
     @property
@@ -60,8 +60,8 @@ class Autoencoder(SavedModule):
     ) -> None:
         """Prepares the model for a training step, for example by ending a warm-up.
 
-        When training starts from random initial weights, this method is called before every step.
-        By default, the method does nothing.
+        If training starts from random weights, this method is called before every step. By default,
+        the method does nothing.
 
         Args:
             step: index of the step, from 0.
@@ -70,9 +70,10 @@ class Autoencoder(SavedModule):
         """
 
     def resume(self, steps: int) -> None:
-        """Restores state that is not in the weights when training resumes.
+        """Restores the state that the weights do not contain.
 
-        By default, this method does nothing.
+        An example of this state is a flag for the end of a warm-up. The method is called when
+        training resumes. By default, the method does nothing.
 
         Args:
             steps: number of training steps taken so far.
@@ -92,7 +93,7 @@ class Autoencoder(SavedModule):
         """Checks inputs ``(B, ...)`` and converts them to network inputs, ``(B, ...) float32``."""
 
     def _target(self, inputs: Tensor) -> Tensor:
-        """Returns the part of the network inputs that the network reconstructs; by default, all."""
+        """Returns the part of the network inputs to reconstruct; by default, the entire inputs."""
         return inputs
 
 
@@ -115,7 +116,9 @@ class GaussianAutoencoder(Autoencoder):
         return self._encode(self._preprocess(inputs))[0]
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the squared error of reconstructions plus the loss term of the KL divergence.
+        """Computes the loss term of the reconstruction plus the loss term of the KL divergence.
+
+        If the encoder returns no variance, the loss is only the squared error.
 
         Args:
             inputs: batch of inputs, ``(B, ...)``.
@@ -170,10 +173,10 @@ class GaussianAutoencoder(Autoencoder):
 
     @abstractmethod
     def _decode(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z)`` to network outputs, which have the shape of :meth:`_target`."""
+        """Maps latents ``(B, Z)`` to network outputs, in the shape of the result of ``_target``."""
 
     def _error_loss(self, error: Tensor, size: int) -> Tensor:
-        """Computes the scalar loss term of the reconstruction; by default, the squared error.
+        """Computes the loss term ``()`` of the reconstruction; by default, the squared error.
 
         Args:
             error: squared error, summed over the elements of a network output and averaged over
@@ -184,7 +187,7 @@ class GaussianAutoencoder(Autoencoder):
 
     @abstractmethod
     def _kl_loss(self, kl: Tensor) -> Tensor:
-        """Computes the scalar loss term from the KL divergences ``(B, Z)`` of a batch."""
+        """Computes the loss term ``()`` of the KL divergences ``(B, Z)`` of a batch."""
 
     def _draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
         """Draws latents ``(B, Z)`` from the posterior, using standard normal noise ``(B, Z)``."""

@@ -45,7 +45,7 @@ def kmeans(
     if len(vectors) < codebook_size:
         raise ValueError(
             f"vectors: expected at least {codebook_size}, one per code, got {len(vectors)}; give "
-            "more data or a smaller codebook_size"
+            "more data, or choose a smaller codebook_size"
         )
     order = torch.randperm(len(vectors), generator=generator, device=generator.device)
     centers = vectors[order[:codebook_size].to(vectors.device)].clone()

@@ -70,7 +70,7 @@ class FSQuantizer(Quantizer):
         return self._code(self._bound(vectors).round())
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Returns the vectors ``(..., D)`` of codes ``(...) int64``, which must be valid."""
+        """Returns the vectors ``(..., D)`` of codes ``(...) int64``, all in 0 … K − 1."""
         digits = codes[..., None] // self.strides % self.bases
         return (digits - self.halves) / self.halves
 

@@ -14,9 +14,9 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     """Computes ``inputs @ weight.T + bias``, on some CPUs twice as fast as ``F.linear``.
 
     On CPUs, PyTorch computes float32 matrix products with MKL and convolutions with oneDNN. On
-    recent AMD CPUs, MKL reaches only half of the possible speed. If there are many inputs, the
+    recent AMD CPUs, MKL reaches only half of the possible speed. For many inputs on a CPU, the
     product is therefore computed as a 1×1 convolution over an image with one pixel per input. The
-    inputs are not copied, because they already have the channels-last layout of such an image.
+    inputs are not copied, because they already have the channels-last layout of this image.
 
     Args:
         inputs: N inputs of width I, ``(N, I) float32``.

@@ -38,11 +38,12 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def calibrated_error(error: Tensor, *, size: int) -> Tensor:
-    """Computes the negative log-likelihood of Gaussian elements with the best common variance.
+    """Computes a Gaussian negative log-likelihood with the maximum-likelihood variance.
 
-    The variance σ² that maximizes the likelihood is the mean squared error per element. With it,
-    the negative log-likelihood of an input with D elements is D (log 2πσ² + 1) / 2. Source: Simple
-    and Effective VAE Training with Calibrated Decoders, Rybkin, Daniilidis and Levine 2021
+    All elements of an input have the same variance σ². The likelihood is highest if σ² is the mean
+    squared error per element. With this σ², the negative log-likelihood of an input with D elements
+    is D (log 2πσ² + 1) / 2. A σ² below 10⁻⁶ is replaced by 10⁻⁶. Source: Simple and Effective VAE
+    Training with Calibrated Decoders, Rybkin, Daniilidis and Levine 2021
     (https://arxiv.org/abs/2006.13202), section 4.
 
     Args:
@@ -81,9 +82,9 @@ def floored_kl(kl: Tensor, *, floor: float) -> Tensor:
     """Sums KL divergences over dimensions, with a lower bound on each sum.
 
     The result is max(Σ_j KL_j, ``floor`` · Z), as in the published code of World Models
-    (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5). Single dimensions have no lower
-    bound. If a sum is below the bound, the gradient of the sum is zero, and does not pull the
-    posterior toward the prior. The bound thus prevents posterior collapse.
+    (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5). Only the sum has a lower bound, not
+    the single KL_j. If the sum is below the bound, the gradient of the result is zero, and does not
+    pull the posterior toward the prior. The bound thus prevents posterior collapse.
 
     Args:
         kl: ``(B, Z)``, KL divergence of each dimension in nats.
@@ -109,7 +110,7 @@ def floored_kl(kl: Tensor, *, floor: float) -> Tensor:
 def mixture_log_likelihood(
     logits: Tensor, means: Tensor, log_stds: Tensor, target: Tensor
 ) -> Tensor:
-    """Computes the log-density of a target, with a separate mixture of Gaussians per dimension.
+    """Computes the log-density of each dimension of a target under its own Gaussian mixture.
 
     For each dimension, the log-density is log Σ_k π_k N(z; μ_k, σ_k²) with π = softmax(logits), as
     in equations 22 and 23 of Mixture Density Networks, Bishop 1994

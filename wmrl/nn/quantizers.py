@@ -69,9 +69,10 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def lookup(self, codes: Tensor) -> Tensor:
-        """Returns the vectors ``(..., D) float32`` of codes ``(...) int64``, which must be valid.
+        """Returns the vectors ``(..., D) float32`` of codes ``(...) int64`` in 0 … K − 1.
 
-        Unlike :meth:`decode`, this method does not check the codes, and so never waits for a GPU.
+        Unlike :meth:`decode`, this method does not check the range of the codes. It thus never has
+        to wait for a GPU.
         """
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -166,7 +167,7 @@ class GradientQuantizer(Quantizer):
         return nearest(vectors, self.vectors)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Returns the vectors ``(..., D) float32`` of valid codes ``(...) int64``."""
+        """Returns the vectors ``(..., D) float32`` of codes ``(...) int64`` in 0 … K − 1."""
         return self.vectors.detach()[codes]
 
     @torch.no_grad()
@@ -183,9 +184,9 @@ class EMAConfig:
         decay: decay factor γ of the moving averages, in [0, 1).
         epsilon: constant that Laplace smoothing adds to the moving average of each code's number
             of vectors per batch.
-        expiry: minimum use of a code. The use of a code is the moving average of its number of
-            vectors per batch. A code with less use is replaced by a random vector of the batch. If
-            0, no code is replaced.
+        expiry: minimum use of a code. The use of a code is the number of vectors per batch that are
+            mapped to the code, as a moving average. If the use falls below this minimum, the code's
+            vector is replaced with a random vector of the batch. If 0, no vector is replaced.
         gradient: estimator of the gradient through the quantizer. ``"straight-through"`` copies
             the gradient. ``"rotation"`` treats the code's vector as a rotation and scaling of the
             input (Fifty et al. 2024, https://arxiv.org/abs/2410.06424).
@@ -272,7 +273,7 @@ class EMAQuantizer(Quantizer):
         return nearest(vectors, self.vectors)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Returns the vectors ``(..., D) float32`` of valid codes ``(...) int64``."""
+        """Returns the vectors ``(..., D) float32`` of codes ``(...) int64`` in 0 … K − 1."""
         return self.vectors[codes]
 
     @torch.no_grad()
@@ -299,7 +300,7 @@ class EMAQuantizer(Quantizer):
             self._expire(vectors, generator)
 
     def _expire(self, vectors: Tensor, generator: torch.Generator | None) -> None:
-        """Replaces the vectors of rarely used codes by random vectors of the batch.
+        """Replaces the vectors of rarely used codes with vectors drawn from the batch.
 
         The same vector of the batch may be drawn for several codes.
         """

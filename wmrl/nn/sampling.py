@@ -1,6 +1,7 @@
 """Random draws from predicted distributions, and dropout.
 
-All randomness comes from the given generator. No function copies data from the device to the host.
+All randomness comes from the argument ``generator``. No function copies data from the GPU to the
+CPU.
 """
 
 import torch
@@ -88,7 +89,15 @@ def draw_codes(
 
 
 def draw_endings(log_odds: Tensor, *, generator: torch.Generator | None) -> Tensor:
-    """Draws whether episodes terminate, ``(...) bool``, from log-odds of termination ``(...)``."""
+    """Draws at random which episodes terminate.
+
+    Args:
+        log_odds: ``(...)``, log-odds that each episode terminates.
+        generator: source of all randomness; PyTorch's global generator if None.
+
+    Returns:
+        ``(...) bool``, True for an episode that terminates.
+    """
     uniform = torch.rand(log_odds.shape, generator=generator, device=log_odds.device)
     return uniform < torch.sigmoid(log_odds)
 

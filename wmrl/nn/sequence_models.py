@@ -1,4 +1,4 @@
-"""Causal sequence models for memories and priors: an LSTM and a Transformer with a KV cache.
+"""Causal sequence models: an LSTM, and a Transformer with a KV cache.
 
 Each model can process a whole sequence in one call, or step by step with the same results.
 """
@@ -194,12 +194,13 @@ class TransformerModel(SequenceModel):
         self.register_buffer("slopes", slopes, persistent=False)
 
     def initial_state(self, batch_size: int) -> SequenceState:
-        """Returns an empty cache.
+        """Returns an empty cache for B = ``batch_size`` sequences.
 
         Returns:
-            The time ``(B, 1) int64``, which is the number of inputs so far, followed by the keys
-            and values of each block, ``(B, W, H)`` each, where W is ``context``. The keys and
-            values of input t, counted from 0, are stored at index t mod W of the second axis.
+            A tuple of tensors. The first one is the time ``(B, 1) int64``, the number of inputs so
+            far. Two tensors per block follow, the keys and the values, each ``(B, W, H)`` with
+            W = ``context``. The keys and values of input t, counted from 0, are stored at index
+            t mod W of the second axis.
         """
         cache = torch.zeros(batch_size, self.context, self.feature_dim, device=self.device)
         time = torch.zeros(batch_size, 1, dtype=torch.int64, device=self.device)
@@ -233,7 +234,7 @@ class TransformerModel(SequenceModel):
         return list(self.blocks)  # type: ignore[arg-type]  # ModuleList is not generic
 
     def _times(self, time: Tensor) -> Tensor:
-        """Returns the time of the input in each of the W slots of the cache, as ``(B, W)``.
+        """Returns the times ``(B, W)`` of the inputs that are stored in the W slots of the cache.
 
         The time of an input is its index in the sequence, from 0. Empty slots have negative times.
 
@@ -244,11 +245,11 @@ class TransformerModel(SequenceModel):
         return time - 1 - (time - 1 - slot) % self.context
 
     def _bias(self, now: Tensor, then: Tensor) -> Tensor:
-        """Returns the bias ``(B, num_heads, T, S)`` of attention scores; −∞ where masked.
+        """Returns the bias of attention scores, ``(B, num_heads, T, S)``; −∞ for masked keys.
 
         Args:
-            now: ``(B, T)``, times of T queries.
-            then: ``(B, S)``, times of S keys; negative for the empty slots of a cache.
+            now: ``(B, T)``, time steps of T queries.
+            then: ``(B, S)``, time steps of S keys; negative for the empty slots of a cache.
         """
         age = now[:, :, None] - then[:, None, :]
         visible = (age >= 0) & (age < self.context) & (then >= 0)[:, None, :]

@@ -33,9 +33,10 @@ class QuantizerConfig:
         levels: for ``"fsq"``, the number of levels of each dimension. K is then the product of
             these numbers, and D is their count. Ignored by other quantizers.
         decay: decay factor γ of the moving averages of ``"ema"``.
-        expiry: minimum use of a code of ``"ema"``. The use of a code is the moving average of its
-            number of vectors per batch. A code with less use is replaced by a random vector of the
-            batch. If 0, no code is replaced.
+        expiry: minimum use of a code of ``"ema"``. The use of a code is the number of vectors per
+            batch that are mapped to the code, as a moving average. If the use falls below this
+            minimum, the code's vector is replaced with a random vector of the batch. If 0, no
+            vector is replaced.
         rotation: True if ``"ema"`` uses the rotation trick instead of straight-through gradients.
         commitment: weight β of the commitment loss.
         warmup_steps: number of initial steps that train a plain autoencoder without quantization.
@@ -192,18 +193,20 @@ class QuantizedAutoencoder(Autoencoder):
         return self.quantizer.decode(codes).flatten(1)
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the squared error plus the weighted commitment loss plus the codebook loss.
+        """Computes the loss: squared error + β · commitment loss + codebook loss.
 
-        During the warm-up, the loss is the squared error alone.
+        The weight β is ``config.commitment``. During the warm-up, the loss is the squared error
+        alone.
 
         Args:
             inputs: ``(B, ...)``.
             generator: source of the random vectors that replace rarely used codes.
 
         Returns:
-            The scalar loss, and two of its parts by name; all are averaged over the batch.
-            ``squared_error`` is summed over the elements of a network output. ``commitment`` is the
-            unweighted commitment loss, summed over the codes of an input; 0 during the warm-up.
+            The scalar loss, and a dictionary with two of its parts. All of them are averaged over
+            the batch. ``"squared_error"`` is summed over the elements of a network output.
+            ``"commitment"`` is the commitment loss without the weight β, summed over the codes of
+            an input. During the warm-up, ``"commitment"`` is 0.
         """
         given = self._preprocess(inputs)
         target = self._target(given)
@@ -251,12 +254,16 @@ class QuantizedAutoencoder(Autoencoder):
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
-        """Switches quantization on at the end of the warm-up, and initializes the codebook.
+        """Prepares a training step: at the end of the warm-up, quantization starts.
+
+        Before the first step with quantization, k-means of encoder outputs initializes the
+        codebook. A ``"gradient"`` quantizer without a warm-up keeps its random codebook, and
+        ``"fsq"`` has no codebook to initialize.
 
         Args:
             step: index of the next training step, from 0.
-            draw: function that returns an endless iterator over batches of inputs. The codebook is
-                initialized by k-means of the encoder's outputs for these inputs.
+            draw: function that returns an endless iterator over batches of inputs, whose encoder
+                outputs are used for k-means.
             generator: source of the randomness of k-means.
         """
         warmup = self.config.warmup_steps

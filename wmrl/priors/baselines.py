@@ -1,4 +1,4 @@
-"""Count-based predictors of codes, as baselines for memories and priors."""
+"""Count-based predictors of codes: baselines for memory models and code priors."""
 
 import math
 
@@ -52,8 +52,8 @@ class Unigram:
 class CopyLast:
     """Predictor of the next frame's codes, based on how often each position keeps its code.
 
-    If a code changes, the new code is predicted from the frequencies of all codes at the same
-    position, except the previous code.
+    If a code changes, the previous code is ruled out. The probabilities of the remaining codes are
+    then proportional to their smoothed frequencies at the same position.
 
     Args:
         before: ``(N, T) int64``, codes of N frames.
@@ -67,7 +67,7 @@ class CopyLast:
         self._other = Unigram(after, codebook_size)
 
     def log_likelihood(self, before: Tensor, after: Tensor) -> Tensor:
-        """Computes log p(after | before) of each pair of codes in nats, as ``(N, T) float64``."""
+        """Computes log p(after | before) in nats for each pair of codes, ``(N, T) float64``."""
         taken = self._other.log_likelihood(before).exp()  # probability of the previous code
         other = self._other.log_likelihood(after) - torch.log1p(-taken)
         change = torch.log(1.0 - self._stay) + other
@@ -77,8 +77,9 @@ class CopyLast:
 class Bigram:
     """Predictor of a code from one other code, based on smoothed counts of pairs.
 
-    For each code to predict from, smoothing adds pseudo-counts that sum to α. The pseudo-counts are
-    proportional to the probabilities that :class:`Unigram` predicts.
+    The probability of code j after code i is (n_ij + α · p_j) / (n_i + α). Here, n_ij is the number
+    of times that j follows i, n_i is the number of times that any code follows i, and p_j is the
+    probability of j according to :class:`Unigram` at the same position.
 
     Args:
         before: ``(N, T) int64``, codes to predict from, in 0 … K. K can stand for "no code".
@@ -116,7 +117,7 @@ class Bigram:
         self._given = torch.bincount(self._row(before).flatten(), minlength=rows)
 
     def log_likelihood(self, before: Tensor, after: Tensor) -> Tensor:
-        """Computes log p(after | before) of each pair of codes in nats, as ``(N, T) float64``."""
+        """Computes log p(after | before) in nats for each pair of codes, ``(N, T) float64``."""
         single = self._single.log_likelihood(after).exp()
         pair = self._pair(before, after)
         index = torch.searchsorted(self._pairs, pair).clamp(max=len(self._pairs) - 1)

@@ -83,7 +83,7 @@ class CodePriorConfig:
             expected = (
                 f"one of {classes} classes for each of {num_images} images"
                 if classes
-                else "None, because num_classes is 0"
+                else "None (num_classes is 0)"
             )
             raise ValueError(f"labels: expected {expected}, got {labels}")
         if labels is None:
@@ -226,7 +226,7 @@ class CodePrior(nn.Module):
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores a prior from a loaded artifact, in evaluation mode."""
+        """Restores a prior from a loaded artifact, and sets the prior to evaluation mode."""
         config = restore_config(CodePriorConfig, artifact)
         return restore_module(lambda: cls(config), artifact).eval()
 

@@ -124,8 +124,8 @@ def find_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     Args:
         name_or_path: name of a shipped artifact, path of an artifact's folder, or path of a run's
             folder. A run's folder stands for its subfolder ``artifact``.
-        kind: kind of the artifacts that the error message suggests if none is found; None for any
-            kind. The kind of the artifact that is found is not checked.
+        kind: kind of the artifacts that the error message suggests; None for artifacts of any kind.
+            The kind of the returned artifact is not checked.
 
     Raises:
         ArtifactError: there is neither a shipped artifact with that name nor an artifact at that
@@ -269,7 +269,9 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
             f"with {_READERS.get(version, 'a newer wmrl')}, or train it again"
         )
     if kind is not None and found != kind:
-        raise ArtifactError(f"{path}: expected an artifact of kind {kind!r}, got {found!r}")
+        raise ArtifactError(
+            f"{path}: expected an artifact of kind {kind!r}, got {found!r}; choose another artifact"
+        )
     try:
         tensors, _ = parse_tensors(files[MODEL])
     except ValueError as error:
@@ -303,7 +305,8 @@ def _model_file(tensors: Mapping[str, torch.Tensor], half: bool) -> bytes:
 
     Args:
         tensors: weights by name.
-        half: True to store floating-point tensors as float16, if their values are in its range.
+        half: True to store floating-point tensors as float16. A tensor with values beyond the range
+            of float16 keeps its dtype.
     """
     return save_safetensors(
         {_renamed(name, _KEYS): _stored(name, tensor, half) for name, tensor in tensors.items()}
@@ -349,11 +352,11 @@ def _kind(path: Path) -> Any:
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
-    """Returns the new name of a tensor.
+    """Returns the name of a tensor after renaming the parts of its dotted name.
 
     Args:
         name: dotted name of the tensor.
-        table: new name of each part of a dotted name that changes, by old name.
+        table: new names of parts, by old name. Parts that are not in the table keep their names.
     """
     return ".".join(table.get(part, part) for part in name.split("."))
 

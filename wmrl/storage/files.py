@@ -91,9 +91,9 @@ def check_writable(
 ) -> Path:
     """Checks, before long work starts, that a file or folder can be written.
 
-    The check creates an empty file and removes it again, in the folder itself or in the parent
-    folder of the file. If that folder does not exist, the nearest existing folder above it is used.
-    Nothing else is created or changed.
+    The check creates an empty file and removes it again. For a folder, this is done in the folder
+    itself; for a file, in its parent folder. If that folder does not exist, the nearest existing
+    folder above it is used. Nothing else is created or changed.
 
     Args:
         path: path that will be written.
@@ -259,7 +259,10 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def sync_folder(path: Path) -> None:
-    """Syncs the renames in a folder to disk; does nothing if the system can't open folders."""
+    """Syncs a folder to disk, so that renames in the folder survive a power failure.
+
+    Does nothing if the folder can't be opened, as on Windows.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:

@@ -123,7 +123,7 @@ def _open(path: Path) -> BinaryIO:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"{path}: can't be opened to lock it ({error.strerror}); check its permissions, or "
+            f"{path}: can't be opened for locking ({error.strerror}); check its permissions, or "
             "delete it if it is not a regular file",
         ) from error
 
@@ -157,7 +157,8 @@ def _sign(file: BinaryIO, text: str) -> None:
 
     Args:
         file: the locked file.
-        text: name of the process that holds the lock; empty before the lock is released.
+        text: name of the process that holds the lock. An empty text clears the file when the lock
+            is about to be released.
     """
     with suppress(OSError):  # a full disk keeps no one from locking
         file.truncate(0)

@@ -44,8 +44,8 @@ def read_file(
     Args:
         path: path of the file; symbolic links are followed.
         limit: maximum size in bytes.
-        folder: descriptor of an open folder, in which the file with the name of ``path`` is opened;
-            None to open ``path`` itself.
+        folder: file descriptor of an open folder. The last component of ``path`` is then opened in
+            this folder. None to open ``path`` itself.
         mend: advice at the end of error messages.
 
     Raises:
@@ -93,7 +93,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data, parse_constant=_finite, parse_float=_finite)
     except RecursionError as error:
-        raise ValueError(f"expected at most {MAX_DEPTH} nested levels, got more") from error
+        raise ValueError(f"expected at most {MAX_DEPTH} nested levels of JSON, got more") from error
     if not isinstance(content, dict):
         raise ValueError(f"expected a JSON object, got {type(content).__name__}")
     level: list[Any] = [content]
@@ -101,7 +101,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
         level = [inner for outer in level for inner in _inner(outer)]
         if not level:
             return content
-    raise ValueError(f"expected at most {MAX_DEPTH} nested levels, got more")
+    raise ValueError(f"expected at most {MAX_DEPTH} nested levels of JSON, got more")
 
 
 def read_json(
@@ -139,7 +139,7 @@ def read_json(
         raise
     except ValueError as error:
         raise StoredFileError(
-            f"{path}: damaged (not a whole JSON file: {error}); {mend}"
+            f"{path}: damaged (not a complete JSON file: {error}); {mend}"
         ) from error
     try:
         return without_checksum(content)
@@ -148,7 +148,7 @@ def read_json(
 
 
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of a JSON object with its checksum, under ``"sha256"``.
+    """Returns a copy of a JSON object, with its checksum added as the member ``"sha256"``.
 
     Raises:
         ValueError: the object already has a member ``"sha256"``.

@@ -42,7 +42,7 @@ class Recognized:
 def recognize(path: str | Path) -> Recognized:
     """Recognizes what is at a path.
 
-    Files are recognized by their names and headers. Their contents are not verified.
+    The names and headers of files decide the result. The contents of files are not verified.
 
     Example:
         >>> from wmrl.storage import find_artifact, recognize
@@ -72,8 +72,9 @@ def suggestions(path: str | Path, kind: Kind, *, detail: str | None = None) -> l
             for artifacts of any kind.
 
     Returns:
-        The folders, sorted by depth and then by name. Among folders of the same depth,
-        ``path / "artifact"`` comes first.
+        The folders that were found. Folders below ``path`` are sorted by depth and then by name,
+        but ``path / "artifact"`` comes first within its depth. Otherwise, the parent comes before
+        the grandparent.
     """
     path = Path(path)
 

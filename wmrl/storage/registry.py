@@ -20,13 +20,14 @@ PLUGIN_GROUP = "wmrl.plugins"
 class Registry(Generic[T]):
     """Registry of the classes of one kind, by name.
 
-    The classes of this library are imported when they are first used; :meth:`register` adds others.
+    The built-in classes are imported when they are first used; :meth:`register` adds other classes.
 
     Args:
         base: base class of all registered classes.
-        kind: kind of artifact that instances of the classes are saved as, such as ``"vision"``.
-        builtin: paths ``"module:Class"`` of the classes of this library.
-        register: dotted name of the public function that registers a class, for error messages.
+        kind: kind of the artifacts that store instances of the classes, such as ``"vision"``.
+        builtin: the built-in classes, each as a path ``"module:Class"``.
+        register: dotted name of the public function that registers a class; error messages name
+            this function.
 
     Example:
         >>> from torch import nn
@@ -81,7 +82,7 @@ class Registry(Generic[T]):
         if known not in (None, _path(cls)):
             raise ValueError(
                 f"{name}: expected an unused name for a {self.kind} class, got the name of {known}"
-                f"; rename {_path(cls)}"
+                f"; rename the class {_path(cls)}"
             )
         if name not in self._builtin:
             self._registered[name] = given

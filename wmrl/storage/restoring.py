@@ -40,9 +40,9 @@ def restore_config(config_class: type[C], artifact: Artifact) -> C:
 def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
     """Creates a module and loads an artifact's weights into it.
 
-    The module is first created on PyTorch's meta device, where tensors take no memory, and with a
-    limit on the number of layers. Then the shapes of its weights are checked. A forged dimension or
-    number of layers thus cannot make the process allocate gigabytes, or run forever.
+    The module is first created on PyTorch's meta device, where tensors take no memory. The number
+    of layers is limited during this creation. Then the shapes of the weights are checked. A forged
+    dimension or number of layers thus cannot make the process allocate gigabytes, or run forever.
 
     Args:
         make: function that creates the module from the artifact's configuration.
@@ -115,7 +115,8 @@ def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ArtifactError(
             f"{artifact.path}: weights do not fit {artifact.class_name}: {name!r}: expected shape "
-            f"{expected.get(name)}, got {got.get(name)} (None means no such weight)"
+            f"{expected.get(name)}, got {got.get(name)} (None means no such weight); train the "
+            "artifact again"
         )
     check_dtypes(artifact, {name: (own.dtype,) for name, own in module.state_dict().items()})
 

@@ -55,13 +55,14 @@ class Checkpoint:
 class Run:
     """A training run: a locked folder with a configuration and atomically written checkpoints.
 
-    To extend a finished run, open it with a ``config`` whose limits, named by ``limits``, are
-    higher than those of the stored configuration. All other entries must be equal. The run's
-    ``report.json``, which marks the run as finished, is then removed.
+    To extend a finished run, open it with a ``config`` in which a limit is higher than in the
+    stored configuration. No limit may be lower, and all entries that are not limits must be
+    unchanged. Opening the run then removes ``report.json``, the file that marks a run as finished.
 
-    A stored configuration that is missing is written again from ``config``. A damaged one is
-    replaced by ``config`` only if the folder holds a checkpoint of this run. In both cases, all
-    checkpoints in the folder must have been written with ``config``, apart from the limits.
+    If the stored configuration is missing, it is written again from ``config``. If it is damaged,
+    it is replaced with ``config``, but only if the folder holds a checkpoint of this run. In both
+    cases, the folder must not hold a checkpoint of a run with another configuration. Differences
+    in the limits are allowed.
 
     The lock on the folder is a ``flock``, which the operating system releases when the process
     ends, even if the process is killed. To release the lock earlier, use the run as a context
@@ -70,8 +71,8 @@ class Run:
     Args:
         path: folder of the run; created if it does not exist.
         config: JSON-serializable description of everything that the run's result depends on. The
-            description is saved with a new run. When the run is resumed, ``config`` must be the
-            same as the saved one, except for the limits.
+            description is saved with a new run. When the run is resumed, ``config`` must equal the
+            saved description, except for limits that are raised.
         limits: dotted names of entries of ``config`` that limit the run, such as
             ``"training.steps"``. These entries may be raised later. An entry that is None stands
             for no limit.
@@ -233,8 +234,8 @@ class Run:
             if os.path.lexists(path):
                 if not owned:
                     raise RunError(
-                        f"{error}; delete it to start a run with the given configuration, or "
-                        "choose another folder"
+                        f"{error}; delete this file to start a run with the given configuration, "
+                        "or choose another folder"
                     ) from error
                 warnings.warn(
                     f"{error}; it is written again from the given configuration, which is that of "
@@ -263,7 +264,7 @@ class Run:
             )
         raise RunError(
             f"{self.path}: holds a run with another configuration: "
-            f"{_difference(self._config, found)}; resume it with its own configuration"
+            f"{_difference(self._config, found)}; resume that run with its own configuration"
             f"{', or with a higher limit' if self._limits else ''}, or choose another folder"
         )
 
@@ -286,7 +287,7 @@ class Run:
         write_json(self.path / _CONFIG, self._config)
 
     def _owns_checkpoints(self) -> bool:
-        """Returns True if there are checkpoints of a run with this configuration.
+        """Returns True if the folder holds a checkpoint of a run with this configuration.
 
         Raises:
             RunError: a checkpoint belongs to a run with another configuration.
@@ -305,8 +306,8 @@ class Run:
         # Earlier versions did not record the configuration.
         if metadata.get("run", self._identity) != self._identity:
             raise RunError(
-                f"{path}: belongs to a run with another configuration; resume it with its own "
-                "configuration, or choose another folder"
+                f"{path}: belongs to a run with another configuration; resume that run with its "
+                "own configuration, or choose another folder"
             )
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -324,7 +325,7 @@ class Run:
             raise RunError(
                 f"{self.path}: expected the folder that the run was opened in, got another one or "
                 "none (it was moved or removed, or the current folder has changed); nothing was "
-                "written: open the run again, where its folder is now"
+                "written; open the run again, at the path where its folder is now"
             )
 
 
@@ -370,7 +371,7 @@ def _without(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_folder(path: Path) -> Path:
-    """Checks that a path can be the folder of a run.
+    """Checks that a path can be the folder of a run, and returns the path.
 
     Raises:
         RunError: the path holds an artifact, a rollout store or latents, or can't be written.

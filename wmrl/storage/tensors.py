@@ -10,8 +10,7 @@ from wmrl.storage.reading import SMALL_LIMIT, parse_json
 def parse_tensors(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Reads the tensors and the metadata of a safetensors file.
 
-    The size of the header is checked before the header is parsed. Reading thus takes time and
-    memory in proportion to the size of the file.
+    A header that is longer than the file, or longer than 16 MiB, is rejected before it is parsed.
 
     Args:
         data: content of the file.
@@ -20,7 +19,7 @@ def parse_tensors(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]
         Tensors and metadata, both by name.
 
     Raises:
-        ValueError: the data are not a safetensors file.
+        ValueError: the data are not a safetensors file, or the header is longer than 16 MiB.
     """
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > len(data) - 8:

@@ -53,8 +53,9 @@ class Advance(Protocol):
             done: number of units of work done so far.
             note: short text to show with the progress, such as a score.
             total: new total number of units; None if it is unchanged.
-            seconds: seconds so far that count towards the time limit. None to keep the seconds of
-                an earlier call or, if there are none, to measure the time since the start.
+            seconds: time so far, in seconds, that counts towards the time limit. If None, the
+                value of the last call with a value is kept. If no call had a value, the time since
+                the start is measured.
         """
 
 
@@ -87,8 +88,8 @@ def progress_bar(
         show: True to show the progress, False to show nothing.
         unit: name of the units, in the plural.
         max_seconds: time limit in seconds; None for no limit.
-        seconds: seconds that count towards the limit before the work starts, such as the time that
-            a resumed run took earlier.
+        seconds: seconds of the time limit that are used up before the work starts, such as the
+            time that a resumed run took earlier.
 
     Yields:
         A function that updates the progress, as :class:`Advance` describes.
@@ -112,8 +113,8 @@ def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None
     """Names the stage to which the work in a ``with`` block belongs.
 
     At the start, a line that names this stage and the next one is printed. Where there is no
-    terminal, further lines show that the stage is still running, even while no progress bar is
-    active; see :func:`heartbeat`.
+    terminal and no progress bar is active, further lines show that the stage is still running; see
+    :func:`heartbeat`.
 
     Args:
         name: name of the stage, which becomes part of the titles of progress bars.
@@ -244,7 +245,7 @@ class _Work:
 
     @property
     def seconds(self) -> float:
-        """Seconds that count towards the time limit."""
+        """Seconds so far that count towards the time limit."""
         return self._seconds if self._given else self._before + self.elapsed
 
     @property
@@ -269,10 +270,10 @@ class _Work:
 
     @property
     def amount(self) -> str:
-        """Text with the units done and the total number of units.
+        """Text with the work done so far, such as ``"50 of 200 steps"``.
 
-        If a time limit is expected to be reached first, the text has the seconds passed and the
-        limit in place of the total.
+        If the time limit is expected to be reached before the total number of units, the text is,
+        for example, ``"30 s of 60 s, 50 steps"``.
         """
         if self._max_seconds is None or self._by_amount > self._by_time:
             return f"{self.done:,} of {self.total:,} {self.unit}"
@@ -382,7 +383,7 @@ def repeatedly(call: Callable[[], None], *, seconds: float) -> Iterator[None]:
 
 
 def _is_terminal() -> bool:
-    """Returns True if bars can be drawn, on a terminal or in a notebook."""
+    """Returns True on a terminal and in a notebook, where progress bars can be drawn."""
     # Not the console's own answer, which FORCE_COLOR makes True in logs of CI.
     with suppress(ValueError, AttributeError):  # a file that is closed, or None
         terminal = sys.stderr.isatty() and not _console.is_dumb_terminal

@@ -207,7 +207,7 @@ class Trainer:
         """Logs the mean loss and the means of its parts over the steps since the last log.
 
         Returns:
-            Text with the first three means and their names.
+            Text with the names and means of the loss and of its first two parts.
         """
         count = self._config.log_every
         values = {name: float(value) / count for name, value in self._sums(terms).items()}
@@ -218,13 +218,13 @@ class Trainer:
     def _sums(self, terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Sums the loss and its parts over the steps since the last row of the metrics.
 
-        Only the sums are read from the device, because reading the values of each step would slow
-        down a GPU.
+        If the run was resumed after that row, the checkpoint holds the sums over the steps before
+        the resumption. Only sums are read from the device, because reading the values of each step
+        would slow down a GPU.
 
         Args:
-            terms: loss and parts of the loss by name, for each step since the last row. If the run
-                was resumed after that row, only for each step since the resumption; the sums over
-                the steps between the row and the checkpoint are read from the checkpoint.
+            terms: loss and parts of the loss by name, one dictionary per step. The steps are those
+                since the last row or, if later, since the resumption.
 
         Raises:
             FloatingPointError: a value is not finite; the message names the first step with such a

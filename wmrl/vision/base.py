@@ -38,7 +38,7 @@ class Vision(Autoencoder):
     @property
     @abstractmethod
     def frame_shape(self) -> tuple[int, int, int]:
-        """Shape ``(H, W, C)`` of a single frame, as the model decodes it."""
+        """Shape ``(H, W, C)`` of a single frame, which is also the shape of a decoded frame."""
 
     @property
     def frame_stack(self) -> int:
@@ -47,7 +47,7 @@ class Vision(Autoencoder):
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Shape ``(H, W, C · K)`` of what the model encodes, a stack of K frames."""
+        """Shape ``(H, W, C · K)`` of one input: a stack of K frames with C channels each."""
         height, width, channels = self.frame_shape
         return height, width, channels * self.frame_stack
 
@@ -68,11 +68,11 @@ class Vision(Autoencoder):
     def fit_config(
         cls, config: Any, frame_shape: tuple[int, int, int], frame_stack: int = 1
     ) -> Any:
-        """Returns a copy of a configuration, adapted to the shape of the frames to train on.
+        """Returns a copy of a configuration, adapted to the frames to train on.
 
         By default, the fields ``frame_size`` (height and width), ``channels`` and ``frame_stack``
-        are set to those of the frames if they have their default values. A configuration without
-        these fields is returned unchanged.
+        are set to the values of these frames. Fields that the configuration does not have are
+        skipped.
 
         Args:
             config: configuration of a model of this class.
@@ -80,9 +80,8 @@ class Vision(Autoencoder):
             frame_stack: number of successive frames that the model encodes together.
 
         Raises:
-            ValueError: the configuration sets a size, a number of channels or a number of frames
-                that differs from the frames', or a model of this class cannot have frames of this
-                shape.
+            ValueError: one of these fields has neither its default value nor the value of the
+                frames, or models of this class do not support frames of this shape.
         """
         wanted = {
             "frame_size": tuple(frame_shape[:2]),
@@ -96,13 +95,13 @@ class Vision(Autoencoder):
         for name, value in found.items():
             if value not in (defaults[name], wanted[name]):
                 raise ValueError(
-                    f"config: expected {name} {wanted[name]!r}, as in the data, whose frames have "
-                    f"the shape {frame_shape}, got {value!r}; leave {name} out, or give other data"
+                    f"config: expected {name} {wanted[name]!r} for data with frames of shape "
+                    f"{frame_shape}, got {value!r}; leave {name} out, or give other data"
                 )
         return replace(config, **{name: wanted[name] for name in found})
 
     def plan_training(self, *, frames: int, steps: int) -> int:
-        """Checks that frames and steps suffice to train from random initial weights.
+        """Checks that there are enough frames and steps to train from random initial weights.
 
         Args:
             frames: number of training frames.
@@ -124,10 +123,11 @@ class Vision(Autoencoder):
             raise ValueError(f"frames: expected dtype uint8, got {frames.dtype}")
 
     def check_store(self, store: "RolloutStore") -> None:
-        """Checks that the model encodes frames as a store's metadata describe them.
+        """Checks, based on a store's metadata, that the model can encode the store's frames.
 
         Raises:
-            ValueError: the frames have another shape, or another number of them is stacked.
+            ValueError: the shape of a frame, or the number of stacked frames, differs between the
+                store and the model.
         """
         metadata = store.metadata
         for what, expected, got in (
@@ -136,8 +136,8 @@ class Vision(Autoencoder):
         ):
             if expected != got:
                 raise ValueError(
-                    f"stores: expected {what} {expected} as in the {type(self).__name__}, got "
-                    f"{got} in {store.path}; use a vision model for such frames, or other stores"
+                    f"stores: expected {what} {expected}, as the {type(self).__name__} requires, "
+                    f"got {got} in {store.path}; use another vision model, or other stores"
                 )
 
     def _preprocess(self, inputs: Tensor) -> Tensor:
@@ -183,8 +183,8 @@ def register_vision(cls: type[V]) -> type[V]:
     """Registers a class of vision models that is defined outside this library.
 
     This function can be used as a decorator. Once the class is registered,
-    :func:`~wmrl.vision.training.train_vision` can train its models, and their artifacts can be
-    loaded.
+    :func:`~wmrl.vision.training.train_vision` can train models of this class, and
+    :func:`load_vision` can load the models from their artifacts.
 
     Args:
         cls: subclass of :class:`Vision`. Artifacts refer to the class by its name.

@@ -70,7 +70,7 @@ def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
 
 
 def draw_codebook(use: CodeUse, *, columns: int = 32, patch_size: int = 40) -> np.ndarray:
-    """Draws an image of all codes' patches, from the most to the least frequent code.
+    """Draws one image with the patches of all codes, from the most to the least frequent code.
 
     Below each patch are the index of the code and a bar. The length of the bar is proportional to
     log(1 + n), where n is the number of the code's occurrences. The patches of codes that never

@@ -25,15 +25,15 @@ def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
         count: maximum number of frames.
 
     Returns:
-        Frames ``(N, H, W, C) uint8``. If the stores' metadata have a ``frame_stack`` K above 1,
-        each frame is stacked with its predecessors, ``(N, H, W, C · K) uint8``. N is ``count``, or
-        the number of frames of all episodes if there are fewer than ``count``.
+        Frames ``(N, H, W, C) uint8``. If the metadata of the episodes' store have a ``frame_stack``
+        K above 1, each frame is stacked with its predecessors, ``(N, H, W, C · K) uint8``. N is
+        ``count``, or the number of frames of all episodes if this number is below ``count``.
 
     Raises:
         ValueError: there are no episodes.
     """
     if not episodes:
-        raise ValueError("episodes: expected at least one, got none")
+        raise ValueError("episodes: expected at least one episode, got none")
     ends = np.cumsum([episode.summary.length + 1 for episode in episodes])
     places = np.unique(np.linspace(0, ends[-1] - 1, num=count, dtype=np.int64))
     owners = np.searchsorted(ends, places, side="right")
@@ -52,9 +52,9 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
 
     Args:
         vision: vision model to evaluate.
-        frames: ``(N, *input_shape) uint8``, frames on which the model was not trained. For a model
-            that encodes stacks of frames, these are stacks, and the reconstructions are those of
-            the newest frames.
+        frames: ``(N, *input_shape) uint8``, frames on which the model was not trained. If the model
+            encodes stacks of frames, ``frames`` are N stacks, and the model reconstructs the newest
+            frame of each stack.
 
     Returns:
         Metrics by name. ``frames`` is the number N of frames. ``squared_error`` is the squared
@@ -118,8 +118,8 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
 
     Args:
         vision: vision model that reconstructs the frames.
-        frames: ``(N, *input_shape) uint8``; the gray value of a gray frame is drawn in all three
-            color channels. Of a stack of frames, the newest frame is drawn.
+        frames: ``(N, *input_shape) uint8``, color frames or gray frames. If they are stacks of
+            frames, only the newest frame of each stack is drawn.
         scale: integer factor by which pixels are magnified.
 
     Returns:

@@ -73,8 +73,8 @@ def train_on_images(
     for name, given in (("images", images), ("held_out", held_out)):
         if given.images.shape[1:] != expected:
             raise ValueError(
-                f"{name}: expected shape (N, {', '.join(map(str, expected))}), got "
-                f"{given.images.shape}"
+                f"{name}: expected shape (N, {', '.join(map(str, expected))}), as in config, got "
+                f"{given.images.shape}; change frame_size and channels of config, or the images"
             )
     vectors = len(images) * config.grid[0] * config.grid[1]
     config.check_training(vectors=vectors, steps=training.steps)

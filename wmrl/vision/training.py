@@ -60,9 +60,8 @@ def train_vision(
         stores: rollout stores of one task.
         path: folder of the run.
         config: configuration of a VAE, a VQ-VAE or a registered vision model; the defaults of
-            the VAE if None. If ``frame_size``, ``channels`` or ``frame_stack`` has its default
-            value, this value is replaced by the size or the number of channels of the stores'
-            frames, or by the ``frame_stack`` of the stores; see
+            the VAE if None. Default values of ``frame_size``, ``channels`` and ``frame_stack`` are
+            replaced by the values of the stores; see
             :meth:`~wmrl.vision.base.Vision.fit_config`.
         training: settings of the training run; the defaults if None.
         init: name or path of an artifact whose weights are the initial weights; None for random
@@ -75,9 +74,9 @@ def train_vision(
         The trained vision model, as saved in the artifact.
 
     Raises:
-        ValueError: the stores are empty or belong to different tasks, their frames do not have the
-            shape that the model expects or are not stacked as it expects, or there are too few
-            frames or steps to learn a codebook.
+        ValueError: the stores are empty or belong to different tasks, their frames have another
+            shape or another ``frame_stack`` than the model, or there are too few frames or steps to
+            learn a codebook.
         RunError: the folder is in use, or holds a run with other arguments.
         ArtifactError: ``init`` cannot be loaded, or its weights do not fit the configured model.
 

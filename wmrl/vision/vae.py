@@ -36,19 +36,20 @@ class VAEConfig:
         kl_floor: lower bound of the average KL divergence of the latent dimensions, in nats. If a
             frame's average is below the bound, the bound replaces the average in the loss; see
             :func:`~wmrl.nn.losses.floored_kl`.
-        pixel_variance: variance σ² of a pixel, from 0 to 1, given the latents. The loss term of the
-            reconstruction is the squared error divided by 2 σ². With 0.5, the term is the squared
-            error, as in the paper. The smaller the variance, the more details are worth their KL
-            divergence: small objects remain visible in the reconstructions. If None, the variance
-            is the mean squared error of each batch, which is its maximum likelihood estimate; see
-            :func:`~wmrl.nn.losses.calibrated_error`.
+        pixel_variance: variance σ² of a pixel given the latents, with pixel values in [0, 1]. The
+            loss term of the reconstruction is the squared error divided by 2 σ². With 0.5, the term
+            is the squared error, as in the paper. With a smaller variance, details count more in
+            comparison with the KL divergence, so small objects remain visible in the
+            reconstructions. If None, the variance is its maximum likelihood estimate, the mean
+            squared error of each batch; see :func:`~wmrl.nn.losses.calibrated_error`.
         frame_size: height and width of the frames, each from 32 to 128; 64×64 in the paper.
         channels: number of channels of a frame: 3 for color, 1 for gray.
         frame_stack: number of successive frames that the model encodes together. Only the newest
             frame is decoded.
-        log_variance_bias: initial offset of the posterior's log σ². With 0, the sampled latents
-            are mostly noise at first, and some dimensions never become useful. With −2, the
-            sampled latents are informative from the start.
+        log_variance_bias: number that is added to the initial bias of the posterior's log
+            variance. With 0, the sampled latents are mostly noise at first, and some latent
+            dimensions never become useful. With −2, the sampled latents are informative from the
+            start.
     """
 
     base_channels: int = 16
@@ -77,7 +78,7 @@ class VAEConfig:
 
     @property
     def encoded_sizes(self) -> tuple[tuple[int, int], ...]:
-        """Heights and widths of a frame and of the output of each convolution, from first to last.
+        """Height and width of a frame, then of the output of each convolution.
 
         A convolution maps a side of n pixels to ⌊n / 2⌋ − 1. Convolutions are added until the
         smaller side is at most 4.
@@ -105,8 +106,8 @@ class VAE(GaussianAutoencoder, Vision):
     The decoder for 64×64 is that of the paper: it maps 1×1 to 5×5, 13×13, 30×30 and 64×64. For
     other sizes, the decoder mirrors the encoder. A transposed convolution with a kernel of 4×4, a
     stride of 2 and an output padding of p maps m pixels to 2 (m − 1) + 4 + p = 2 m + 2 + p. With
-    m = ⌊n / 2⌋ − 1 and p = n mod 2, the result is n. Each layer thus restores the size before the
-    corresponding convolution.
+    m = ⌊n / 2⌋ − 1 and p = n mod 2, the result is n. Each layer thus outputs the size that the
+    corresponding convolution of the encoder takes as input.
 
     Args:
         config: configuration of the architecture and the loss.
@@ -167,11 +168,17 @@ class VAE(GaussianAutoencoder, Vision):
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
-        """Gives reconstructions the mean color of a batch of frames before the first step.
+        """Sets the output bias of the decoder to fit the mean color of a batch of frames.
 
-        Otherwise, frames that are almost white or black teach the decoder this color by weights so
-        large that its sigmoid saturates, and objects are never learned. If ``pixel_variance`` is
-        0.5 as in the paper, nothing is done, and the training is that of the paper.
+        The first reconstructions then have about this color. The bias is set only at step 0, and
+        only if ``pixel_variance`` is not the paper's 0.5. Without this bias, training on frames
+        that are almost white or black makes the decoder's weights so large that its sigmoid
+        saturates. The VAE then never learns to reconstruct objects.
+
+        Args:
+            step: index of the next gradient step.
+            draw: function that returns an iterator over batches of training frames.
+            generator: ignored.
         """
         if step == 0 and self.config.pixel_variance != _PAPER_VARIANCE:
             color = self._target(self._preprocess(next(draw()))).mean((0, 2, 3))
@@ -233,11 +240,12 @@ def _paper_decoder(width: int, channels: int) -> nn.Sequential:
 def _mirrored_decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]]) -> nn.Sequential:
     """Creates a decoder that mirrors the encoder, with one layer per convolution of the encoder.
 
-    Each layer restores the height, the width and the number of channels before a convolution.
+    The output of each layer has the height and width of the corresponding convolution's input. The
+    last layer outputs a single frame, even if the encoder's input is a stack of frames.
 
     Args:
-        widths: numbers of channels of a single frame and of the output of each convolution.
-        sizes: heights and widths of a frame and of the output of each convolution.
+        widths: number of channels of a single frame, then of the output of each convolution.
+        sizes: height and width of a frame, then of the output of each convolution.
     """
     layers: list[nn.Module] = [nn.Unflatten(1, (widths[-1], *sizes[-1]))]
     for level in reversed(range(len(widths) - 1)):

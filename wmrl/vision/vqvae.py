@@ -29,7 +29,7 @@ class VQVAEConfig(QuantizerConfig):
         frame_stack: number of successive frames that the model encodes together. Only the newest
             frame is decoded.
         base_channels: number of channels after the first downsampling; each further downsampling
-            doubles this number.
+            doubles the number of channels.
         residual_channels: number of channels inside a residual block.
         num_residual_blocks: number of residual blocks in the encoder, and also in the decoder.
         rezero: True to scale each residual block by a learned number that is initially 0
@@ -221,7 +221,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
     def _encode(self, inputs: Tensor) -> Tensor:
         """Maps pixels ``(B, C, H, W)`` in [0, 1] to unquantized vectors ``(B · T, D)``.
 
-        Each frame has T consecutive vectors, in raster order.
+        Each frame has T consecutive vectors of D dimensions, in raster order.
         """
         vectors: Tensor = self.encoder(inputs - 0.5)
         return vectors.permute(0, 2, 3, 1).reshape(-1, self.quantizer.code_dim)

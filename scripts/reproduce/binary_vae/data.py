@@ -31,9 +31,9 @@ class BinaryMixture:
     def random(cls, *, num_bits: int = 100, seed: int) -> Self:
         """Creates a random mixture with the fixed means (1, 1), (−1, 0) and (1, −2).
 
-        The entries of the covariance factors are drawn from N(0, 1), and those of the projection
-        uniformly from [0, 3). The mixture weights are drawn uniformly from [0, 1), then normalized
-        to a sum of 1.
+        The entries of the covariance factors are drawn from N(0, 1). The entries of the projection
+        are drawn uniformly from [0, 3). The mixture weights are drawn uniformly from [0, 1), then
+        normalized to a sum of 1.
 
         Args:
             num_bits: X, number of bits per point.

@@ -141,7 +141,7 @@ class BinaryVAE(nn.Module):
 
         Args:
             vectors: binary vectors, ``(B, X) float32``.
-            generator: source of the samples.
+            generator: random generator that draws the latents.
             samples: number of latents drawn for each vector.
 
         Returns:
@@ -219,13 +219,13 @@ def train_binary_vae(
         progress: True to show a progress bar.
 
     Returns:
-        The model, and the mean ELBO during each epoch, in nats per vector.
+        The model, and a list with the mean ELBO during each epoch, in nats per vector.
 
     Raises:
         ValueError: the shape of ``vectors`` is not ``(N, X)``, or there are no vectors.
     """
     if vectors.ndim != 2 or len(vectors) == 0:
-        raise ValueError(f"vectors: expected shape (N, X), N > 0, got {tuple(vectors.shape)}")
+        raise ValueError(f"vectors: expected shape (N, X) with N ≥ 1, got {tuple(vectors.shape)}")
     training = training or BinaryTrainingConfig()
     config = config or BinaryVAEConfig(input_dim=vectors.shape[1])
     device = vectors.device

@@ -110,12 +110,14 @@ or with one or two changes."""
 
 
 def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict[str, np.ndarray]:
-    """Returns elite poses, found by MAP-Elites with line mutation, and as many random poses.
+    """Returns elite poses and the same number of random poses.
+
+    The elites are found by MAP-Elites with line mutation.
 
     Args:
         path: folder of the search. If it contains the finished search, the elites are read from it.
         seed: root seed.
-        evaluations: budget of evaluations; that of :data:`PRESET` if None.
+        evaluations: budget of evaluations; the budget of :data:`PRESET` if None.
 
     Returns:
         A dictionary with ``elites`` and ``random``, each ``(N, 20) float32`` in [−1, 1].
@@ -130,23 +132,22 @@ def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict
 def train_codebook(
     variant: CodebookVariant, poses: dict[str, np.ndarray], path: Path, *, seed: int
 ) -> tuple[VectorVQVAE, dict[str, Any]]:
-    """Trains a VQ-VAE on poses, or reads it if the folder already contains it.
+    """Trains a VQ-VAE on poses, or loads the trained VQ-VAE from the folder.
 
     Args:
         variant: settings of the VQ-VAE.
         poses: result of :func:`find_poses`.
-        path: path of the folder.
+        path: folder of the VQ-VAE. If it contains the trained VQ-VAE, nothing is trained.
         seed: root seed.
 
     Returns:
         The VQ-VAE and its metrics. The metrics are those of
         :func:`~wmrl.scripts.reproduce.reuse.encodings.evaluate_encoding` on held-out poses, and
-        three more:
+        three more. Each of these three is about the codes that occur in the encoded poses.
 
-        - ``used``: number of codes in use.
-        - ``raw``: result of :func:`spread` for the codes in use.
-        - ``centered``: result of :func:`spread` for the codes in use, after their mean is
-          subtracted.
+        - ``used``: number of these codes.
+        - ``raw``: result of :func:`spread` for these codes.
+        - ``centered``: result of :func:`spread` for these codes after their mean is subtracted.
     """
     vectors = poses[variant.data]
     encoding, metrics = train_encoding(

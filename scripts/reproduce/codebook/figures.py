@@ -23,8 +23,8 @@ def draw_directions(
         size: side length of the plot in pixels.
 
     Returns:
-        The image, ``(size + 40, size, 3) uint8``. Its scale is such that the longest code nearly
-        reaches the border.
+        The image, ``(size + 40, size, 3) uint8``. The codes are scaled so that the longest code
+        nearly reaches the border of the plot.
 
     Raises:
         ValueError: there are no codes, or they have fewer than two dimensions.

@@ -159,12 +159,13 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
 def _race(args: Args, method: str) -> list[dict[str, Any]]:
     """Runs the races of a method, one for each seed.
 
-    A race is a search that stops as soon as it reaches a goal. No races are run for CMA-ME and
+    A race is a search that stops as soon as it reaches the goal of
+    :func:`~wmrl.scripts.reproduce.dde.experiment.is_reached`. No races are run for CMA-ME and
     CMA-MAE, because these methods stay far from the goal.
 
     Returns:
-        One row for each race, with ``method``, ``seed`` and ``evaluations``. The last is the number
-        of evaluations until the goal was reached, or None if the goal was not reached.
+        One row for each race, with ``method``, ``seed`` and ``evaluations``. ``evaluations`` is the
+        number of evaluations until the goal was reached, or None if the goal was not reached.
     """
     from wmrl.scripts.reproduce.dde.experiment import (
         TASKS,

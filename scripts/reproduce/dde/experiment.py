@@ -105,7 +105,7 @@ def run_search(
         path: path of the folder.
         evaluations: budget of evaluations.
         seed: root seed.
-        until: function that returns True for a row of metrics at which the search stops early;
+        until: function of a row of metrics. The search stops early when the function returns True.
             None to use the whole budget.
         progress: True to show a progress bar.
 
@@ -191,15 +191,18 @@ def evaluations_until(rows: Sequence[Mapping[str, float]]) -> float | None:
 
 
 def oracle_stds(preset: SearchPreset, path: Path) -> np.ndarray:
-    """Returns the smallest std that a gradient-based oracle finds at the center of each cell.
+    """Returns the smallest std of the joint angles that an oracle finds for each cell.
+
+    The oracle uses gradients of the arm's equations. It searches for poses that end at the center
+    of the cell.
 
     Args:
-        preset: preset of a search, of which only the problem is used.
+        preset: preset of a search. Only the problem of the preset is used.
         path: folder in which the result is cached.
 
     Returns:
-        Stds of the joint angles in radians, ``(cells,) float64``; NaN where the oracle does not
-        reach the center.
+        Stds in radians, ``(cells,) float64``. NaN for a cell whose center the oracle does not
+        reach.
 
     Raises:
         ValueError: the folder contains the result of a different problem.
@@ -228,8 +231,8 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
 
         - ``std``: mean std of the elites' joint angles, in radians.
         - ``oracle_gap``: mean of the elite's std minus the oracle's std, in radians.
-        - ``oracle_coverage``: share of the cells with an elite, among the cells whose center the
-          oracle reaches.
+        - ``oracle_coverage``: among the cells whose center the oracle reaches, the share of cells
+          that contain an elite.
     """
     solved = np.isfinite(stds)
     own = np.full(len(stds), np.nan)
@@ -243,6 +246,9 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
 
 
 def _plain(row: Mapping[str, float]) -> dict[str, float]:
-    """Returns some metrics of a row of DDE, under the names that ``search_with_ribs`` uses."""
+    """Converts a row of DDE's metrics to the format of ``search_with_ribs``.
+
+    The result contains the number of evaluations and four metrics of the archive.
+    """
     names = ("coverage", "mean_fitness", "best_fitness", "qd_score")
     return {"evaluations": row["evaluations"], **{name: row[f"archive/{name}"] for name in names}}

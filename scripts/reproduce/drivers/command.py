@@ -274,7 +274,7 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
 
     Returns:
         One row of results for each vision model and seed, and a dictionary that describes the
-        training data and the elites from which it was collected.
+        training data and the elites.
     """
     from wmrl.agents.rollouts.collection import collect
     from wmrl.data.split import split_episodes

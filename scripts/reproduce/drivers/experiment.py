@@ -1,4 +1,4 @@
-"""Search for elite drivers in the dream, and their evaluation in the real game."""
+"""Search for elite drivers in the dream, and evaluation of these drivers in the real game."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -88,8 +88,9 @@ class EliteDrivers:
         world_model: world model of the drivers.
         problem: problem that the search solved in the dream.
         dreamed: elites of the search, with objectives and measures from the dream.
-        real: elites in the real game. These are the drivers of ``dreamed`` that are the best of
-            their cells if objectives and measures are taken from the real game.
+        real: elites in the real game. The drivers of ``dreamed`` get new objectives and measures
+            in the real game, and may thus move to other cells. The best driver of each cell is
+            kept.
     """
 
     world_model: WorldModel
@@ -120,8 +121,8 @@ def find_drivers(
 ) -> EliteDrivers:
     """Searches for elite linear controllers in the dream, and evaluates them in the real game.
 
-    The same call resumes an interrupted search. The folder of a finished search contains the run
-    ``search/`` and two artifacts: ``dreamed/`` with the elites of the dream, and ``real/`` with
+    To resume an interrupted search, repeat the call. The folder of a finished search contains the
+    run ``search/`` and two artifacts: ``dreamed/`` with the elites of the dream, and ``real/`` with
     the elites of the real game.
 
     Args:
@@ -162,8 +163,8 @@ def evaluate_elites(
         drivers: elites from :func:`find_drivers`.
         path: folder of the stores; complete stores are not collected again.
         episodes: number of episodes of each elite.
-        min_return: minimum mean return in the real game; elites with a lower mean return are left
-            out.
+        min_return: minimum mean return. Elites whose mean return in ``drivers.real`` is lower are
+            left out.
         seed: root seed of the episodes.
         workers: number of processes that play the real game; one per core if None.
         progress: True to show progress bars.

@@ -1,4 +1,7 @@
-"""Evaluation of vision models by reconstructions, and by scores of drivers trained in dreams."""
+"""Evaluation of vision models by their reconstructions and by the scores of drivers.
+
+The drivers are trained in the dreams of world models that contain these vision models.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -86,9 +89,9 @@ def try_vision(
 ) -> dict[str, Any]:
     """Trains a vision model, memory models and a driver, and scores the driver in the real game.
 
-    The driver is trained in the dream of the memory models. The same call resumes an interrupted
-    trial, and reads the result of a finished one. The folder of a finished trial contains a run for
-    each stage, the artifact ``driver/``, and ``result.json``.
+    The driver is trained in the dream of the memory models. To resume an interrupted trial,
+    repeat the call. If the trial is finished, its result is read from the folder. The folder of a
+    finished trial contains a run for each stage, the artifact ``driver/``, and ``result.json``.
 
     Args:
         path: folder of the trial.
@@ -96,7 +99,7 @@ def try_vision(
         vision_data: training data of the vision model.
         memory_data: training data of the memory models. This data should be the same in all trials
             that are compared.
-        held_out: sets of held-out frames ``(N, H, W, 3) uint8``, by name.
+        held_out: sets of held-out frames ``(N, H, W, 3) uint8``, keyed by the name of the set.
         config: configuration of the trial; the defaults if None.
         seed: root seed.
         workers: number of processes that play the real game; one per core if None.
@@ -174,7 +177,7 @@ def try_vision(
 def _train_driver(
     path: Path, world_model: WorldModel, config: VisionTrialConfig, seed: int, *, progress: bool
 ) -> None:
-    """Trains a driver by PPO in the dream and writes it to ``driver/``."""
+    """Trains a driver by PPO in the dream, and writes its artifact to the folder ``driver/``."""
     env = DreamVectorEnv.from_world_model(
         world_model,
         config.num_dreams,

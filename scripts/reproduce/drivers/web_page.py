@@ -93,7 +93,10 @@ def write_page(
         raise ValueError(f"measures: expected two names, got {list(measures)}")
     for cell in videos:
         if cell not in elites.cells:
-            raise ValueError(f"videos: expected cells with an elite, got the empty cell {cell}")
+            raise ValueError(
+                f"videos: expected only cells with an elite, got the empty cell {cell}; leave this "
+                "cell out"
+            )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(

@@ -1,4 +1,4 @@
-"""Fits a normal distribution q to another, p, by gradient descent on KL(q‖p).
+"""Fits a normal distribution q to a normal distribution p, by gradient descent on KL(q‖p).
 
 The initial q is N(5, 0.8²), and p is N(1, 0.3²). Some runs approximate KL(q‖p) by a Riemann sum
 over an interval around q, p or both. The other runs estimate the gradient of KL(q‖p) from samples,

@@ -43,8 +43,8 @@ Gradient = Callable[[Gaussian], tuple[float, float]]
 class KLRun:
     """Settings of a run that fits q to p by gradient descent with momentum.
 
-    The parameters are the mean and the std of q, rather than the logarithm of the std. A step may
-    therefore make the std negative. Such a step stops the run.
+    The gradient is taken with respect to the mean and the std of q. A step can make the std
+    negative, because the std itself is the parameter, not its logarithm. Such a step stops the run.
 
     Attributes:
         title: description in tables and figures.
@@ -84,8 +84,8 @@ class KLRun:
     def __post_init__(self) -> None:
         if (self.gradient == "riemann") != (self.span is not None):
             raise ValueError(
-                f"span: expected a span if and only if gradient='riemann', got {self.span!r} with "
-                f"gradient={self.gradient!r}"
+                "span: expected a value for gradient='riemann', and None for other gradients, got "
+                f"{self.span!r} for gradient={self.gradient!r}"
             )
         for name, least in (("steps", 1), ("num_points", 2), ("samples", 1)):
             check_int(name, getattr(self, name), at_least=least)
@@ -104,9 +104,12 @@ class KLRun:
         return self.gradient != "riemann"
 
     def interval(self, q: Gaussian) -> tuple[float, float] | None:
-        """Returns the interval that the points of the Riemann sum span if ``q`` is the current q.
+        """Returns the lower and upper limit of the points of the Riemann sum.
 
         Returns None if the run has no Riemann sum.
+
+        Args:
+            q: current q. The limits depend on it only if the span is ``"moving-q"``.
         """
         if self.span is None:
             return None
@@ -120,15 +123,15 @@ class KLRun:
         return low, max(each.mean + _REACH * each.std for each in spanned)
 
     def objective(self, q: Gaussian) -> float | None:
-        """Computes the Riemann sum at ``q``, or returns None if the run has no Riemann sum."""
+        """Computes the Riemann sum for ``q``, or returns None if the run has no Riemann sum."""
         interval = self.interval(q)
         return None if interval is None else riemann_kl(q, self.target, *self._grid(*interval))
 
     def estimator(self, *, seed: int) -> Gradient:
-        """Creates a function that returns, for a given q, the gradient that the run descends along.
+        """Creates a function that computes the gradient for the next step, given the current q.
 
         The gradient is either that of the Riemann sum, or an estimate of the gradient of KL(q‖p)
-        from samples. Each call of the function draws new samples.
+        from samples. In the second case, each call of the function draws new samples.
 
         Args:
             seed: seed of the samples; it has no effect on runs without samples.
@@ -235,7 +238,7 @@ class KLTrace:
 
     @property
     def kl(self) -> np.ndarray:
-        """Exact KL(q‖p), initially and after each step, ``(T + 1,) float64``."""
+        """Exact KL(q‖p), initially and after each of T steps, ``(T + 1,) float64``."""
         return np.array([kl_divergence(self[k], self.run.target) for k in range(self.steps + 1)])
 
     @property
@@ -301,7 +304,10 @@ def select_steps(last: int, limit: int) -> list[int]:
 
 
 class _Q(Factor):
-    """Normal factor whose parameters are the mean and the std, not the logarithm of the std."""
+    """Variational normal distribution with the mean and the std as parameters.
+
+    The std is not restricted to positive numbers.
+    """
 
     reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
@@ -313,11 +319,11 @@ class _Q(Factor):
         self.scale = nn.Parameter(torch.tensor(q.std, dtype=torch.float64))
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the normal distribution with the current mean and std."""
         return Normal(self.loc, self.scale, validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws reparameterized samples, ``(count,) float64``."""
         noise = torch.randn(count, generator=generator, dtype=self.loc.dtype)
         return self.loc + self.scale * noise
 
@@ -326,9 +332,8 @@ def _score_estimator(run: KLRun, seed: int) -> Gradient:
     """Creates a function that estimates the gradient of KL(q‖p) with the score function.
 
     The function estimates the gradient of the ELBO and changes the sign of the estimate. The ELBO
-    is −KL(q‖p), because p is normalized. The estimate is
-    Rao-Blackwellized, but this has no effect here: with a single variable, there are no terms to
-    omit.
+    is −KL(q‖p), because p is normalized. The estimate is Rao-Blackwellized, but this has no effect
+    with a single variable.
     """
     mean, std = run.target
     constant = math.log(std) + 0.5 * math.log(math.tau)

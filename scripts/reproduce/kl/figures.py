@@ -20,9 +20,9 @@ _SHOWN = 400  # maximum number of points of a curve
 
 
 def draw_curves(traces: "Mapping[str, Sequence[KLTrace]]", path: Path) -> None:
-    """Plots the exact KL(q‖p) over steps, with one panel per setting and one line per seed.
+    """Plots the exact KL(q‖p) over steps, with one panel per run and one line per seed.
 
-    An × marks the end of a line if its descent stopped because a step made q invalid.
+    A line ends in an × if the run was stopped because a step made q invalid.
     """
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, select_steps
 

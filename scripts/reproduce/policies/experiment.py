@@ -139,9 +139,9 @@ def try_policy(
 ) -> dict[str, Any]:
     """Trains an agent in the dream, then scores it in the dream and in the unmodified game.
 
-    The same call resumes an interrupted trial, and reads the result of a finished one. The folder
-    of a finished trial contains the training run ``learner/``, the agent ``agent/``, and
-    ``result.json``.
+    To resume an interrupted trial, repeat the call. If the trial is finished, its result is read
+    from the folder. The folder of a finished trial contains the training run ``learner/``, the
+    agent ``agent/``, and ``result.json``.
 
     Args:
         method: training method.
@@ -242,10 +242,10 @@ def try_spread(
     seed: int = 0,
     workers: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Evaluates controllers that are sampled from a posterior, in the dream and in the real game.
+    """Samples controllers from a posterior, and evaluates them in the dream and in the real game.
 
-    The controllers are sampled at several multiples of the posterior's standard deviations. If the
-    folder already contains the result, the result is read from there.
+    This is repeated for several factors, by which the posterior's standard deviations are
+    multiplied. If the folder already contains the result, the result is read from there.
 
     Args:
         agent: agent with the posterior.
@@ -258,13 +258,14 @@ def try_spread(
         workers: number of worker processes that play the game; one per core if None.
 
     Returns:
-        One row for scale 0, which is the posterior's mean alone, and one row for each scale of
-        ``config``. Each row contains:
+        One row for scale 0 and one row for each scale of ``config``. At scale 0, the posterior's
+        mean is the only controller. Each row contains:
 
         - ``scale``: factor by which the standard deviations are multiplied.
-        - ``dream`` and ``real``: mean return of each sample in the dream and in the real game.
-        - ``correlation``: Spearman's correlation of ``dream`` and ``real``. None if all returns in
-          the dream or all returns in the real game are equal, as for scale 0.
+        - ``dream`` and ``real``: two lists, with the mean return of each controller in the dream
+          and in the real game.
+        - ``correlation``: Spearman's correlation of the two lists. None if all numbers of a list
+          are equal, which is always the case at scale 0.
 
     Raises:
         ValueError: the folder contains a result with other settings.

@@ -17,8 +17,8 @@ class CodeSearchConfig:
 
     Attributes:
         population_size: P, number of candidates per generation.
-        selected: share of the candidates that are selected in each generation, namely the best
-            ones. The distributions move toward the selected candidates.
+        selected: share of the candidates that is selected in each generation. The best candidates
+            are selected, and the distributions move toward them.
         learning_rate: α, step size of the distributions, above 0 and at most 1. With 1, the
             previous distributions are discarded, as in UMDA.
         smoothing: ε, weight of the uniform distribution. Each of the K codes keeps a probability of
@@ -87,7 +87,7 @@ class CodeSearch:
         self._asked: np.ndarray | None = None
 
     def ask(self) -> np.ndarray:
-        """Returns P candidates of T codes from 0 to K − 1 each, ``(P, T) int64``."""
+        """Draws P candidates, ``(P, T) int64``: each consists of T codes from 0 to K − 1."""
         generator = numpy_generator(self._seed, "code-search", self._generation)
         num_tokens, codebook_size = self.probabilities.shape
         drawn = generator.random((self.population_size, num_tokens, 1))

@@ -200,7 +200,7 @@ def _search(
 
 
 def _median(values: "np.ndarray") -> float | None:
-    """Returns the median of the values that are not NaN, or None if no value is finite."""
+    """Returns the median of the values, ignoring NaN, or None if there is no finite value."""
     import numpy as np
 
     return float(np.nanmedian(values)) if np.isfinite(values).any() else None
@@ -289,8 +289,8 @@ def write_table(
 def _spread(values: Sequence[float | None], form: str) -> str:
     """Formats the mean and standard deviation of a metric over seeds.
 
-    A value is None if the metric is infinite for that seed. If any value is None, there is no mean,
-    and the text tells how many values are None, such as ``"not reached, 1 of 3"``.
+    A value of None stands for an infinite metric. If any value is None, there is no mean. The
+    result then tells how many values are None, as in ``"not reached, 1 of 3"``.
     """
     known = [value for value in values if value is not None]
     missing = len(values) - len(known)

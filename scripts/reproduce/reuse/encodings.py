@@ -31,12 +31,13 @@ elites as they are."""
 def reuse_config(kind: str, input_dim: int) -> EncodingConfig:
     """Returns the configuration of an encoding that is trained on elites and then reused.
 
-    The joint angles of an elite are nearly equal. The squared error of a reconstruction, summed
-    over the angles, is therefore only a few hundredths. The KL weight is twice the variance of the
-    noise that the VAE assumes. With the published weight of 0.1, the noise would hide the
-    differences between elites, and no latents would be active. A weight of 10⁻⁴ is used instead.
-    Because the errors are small, the commitment weight of the VQ-VAE is also lower than the one for
-    images.
+    The KL weight of the VAE is 10⁻⁴ instead of the published 0.1. This weight is twice the variance
+    of the noise that the VAE assumes. The joint angles of an elite are nearly equal. The squared
+    error of a reconstruction, summed over the angles, is therefore only a few hundredths. With the
+    published weight, the noise would hide the differences between elites, and no latents would be
+    active.
+
+    The commitment weight of the VQ-VAE is lower than for images, because the errors are small.
 
     Args:
         kind: ``"vae"`` or ``"vqvae"``.
@@ -70,13 +71,13 @@ def train_encoding(
     training: EncodingTrainingConfig = TRAINING,
     progress: bool = True,
 ) -> tuple[Encoding, dict[str, float]]:
-    """Trains an encoding of poses, or reads it if the folder already contains it.
+    """Trains an encoding of poses, or loads the trained encoding from the folder.
 
     Args:
         config: configuration of the encoding.
         vectors: N poses of an arm with X links of equal length, ``(N, X) float32``. A random tenth
             of the poses is held out.
-        path: path of the folder.
+        path: folder of the encoding. If it contains the trained encoding, nothing is trained.
         seed: root seed.
         training: configuration of the training.
         progress: True to show a progress bar.
@@ -125,8 +126,8 @@ def evaluate_encoding(encoding: Encoding, vectors: Tensor) -> dict[str, float]:
         - ``squared_error``: squared error, summed over the angles of a pose and averaged over the
           poses.
         - ``explained``: share of the poses' variance that the reconstructions explain.
-        - ``moved``: median distance by which the reconstruction moves the end point of an arm of
-          length 1.
+        - ``moved``: median distance between the end point of a pose and that of its reconstruction,
+          for an arm of length 1.
         - ``std`` and ``std_reconstructed``: mean std of the angles in radians, before and after the
           reconstruction.
         - ``active``: for a VAE, number of active latents. A latent is active if the variance of its

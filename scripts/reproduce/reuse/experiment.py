@@ -1,4 +1,7 @@
-"""Searches for poses at targets, over joint angles, latents of a VAE or codes of a VQ-VAE."""
+"""Search for poses with which an arm reaches targets.
+
+The searches are over the joint angles, the latents of a VAE, or the codes of a VQ-VAE.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -35,11 +38,11 @@ class ReuseMethod:
 
     Attributes:
         title: title in tables.
-        space: ``"angles"``, ``"vae"`` to search the latents of a VAE, or ``"vqvae"`` to search the
-            codes of a VQ-VAE.
-        data: training data of the VAE or VQ-VAE. A search over angles has no VAE or VQ-VAE. Such a
-            search starts from the elite nearest to the target if ``data`` is ``"elites"``, or from
-            the straight arm if ``data`` is None.
+        space: ``"angles"`` to search the joint angles, ``"vae"`` to search the latents of a VAE, or
+            ``"vqvae"`` to search the codes of a VQ-VAE.
+        data: training data of the VAE or VQ-VAE. For a search over angles, ``data`` selects the
+            initial pose instead: ``"elites"`` for the elite nearest to the target, or None for the
+            straight arm.
         sigma: initial step size of CMA-ES. Angles and latents are scaled to [−1, 1]. None for a
             search over codes, which does not use CMA-ES.
     """
@@ -77,7 +80,9 @@ of an encoding."""
 
 
 def problems(num_joints: int = 200) -> dict[str, Arm]:
-    """Returns the arm of each problem, by name; all arms have a reach of 1.
+    """Returns a dictionary of arms, keyed by the name of the problem.
+
+    All arms have a reach of 1. The problems are:
 
     - ``plain``: the problem for which elites were found, with links of equal length.
     - ``obstacles``: three circles of radius 0.15, whose centers are at a distance of 0.45 from the
@@ -131,10 +136,10 @@ def search_targets(
         arm: planar arm.
         targets: x and y of each of T targets, ``(T, 2)``.
         path: path of the folder.
-        encoding: VAE or VQ-VAE, as ``method.space`` says, trained on ``method.data``; None for a
-            search over angles.
-        starts: initial poses ``(T, n)`` of n joints, from :func:`nearest_elites`, for a method that
-            starts from elites; None for other methods.
+        encoding: encoding of the kind ``method.space``, trained on ``method.data``. None if the
+            method searches the joint angles.
+        starts: result of :func:`nearest_elites`, if the method starts from elites; None for all
+            other methods.
         evaluations: number of evaluations in each search.
         seed: root seed.
         progress: True to show a progress bar.
@@ -267,11 +272,12 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     Returns:
         A dictionary of summaries:
 
-        - ``std`` and ``distance``: medians over the targets. For each target, the values are those
-          of the pose with the highest reward.
+        - ``std`` and ``distance``: std of the joint angles in radians, and distance from the
+          target. Both are medians over the targets, for the pose with the highest reward at each
+          target.
         - ``reached``: share of the targets that were reached without a collision.
-        - ``evaluations_to_target`` and ``std_at_target``: medians over the targets. A target that
-          was not reached counts as infinite. An infinite median is given as None.
+        - ``evaluations_to_target`` and ``std_at_target``: medians over the targets. For a target
+          that was not reached, the value counts as infinite. A median is None if it is infinite.
     """
     return {
         "std": float(np.median([row["std"] for row in rows])),

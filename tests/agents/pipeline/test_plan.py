@@ -81,7 +81,7 @@ def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
         ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
         ({"ppo_reward_scale": 0.0}, "ppo_reward_scale: expected above 0, got 0.0"),
         ({"real_frames": 0}, "real_frames: expected at least 1, got 0"),
-        ({"real_frames": 849_999}, "real_frames: expected at least the 850000 base frames that 4"),
+        ({"real_frames": 849_999}, "real_frames: expected at least 850000 .the frames that 4"),
     ],
 )
 def test_bad_plans(options: dict[str, object], message: str) -> None:

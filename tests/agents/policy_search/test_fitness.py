@@ -149,7 +149,7 @@ def test_action_noise_changes_what_happens(world_model):
 
 
 def test_dreams_need_a_memory_and_room(world_model):
-    with pytest.raises(ValueError, match="world_model: expected one with a memory"):
+    with pytest.raises(ValueError, match="world_model: expected a world model with a memory"):
         DreamFitness(WorldModel.open("car-racing", world_model.vision, None))
     with pytest.raises(ValueError, match=r"max_batch: expected at least num_rollouts \(3\), got 2"):
         dream_fitness(world_model, max_batch=2)

@@ -108,5 +108,5 @@ def test_models_with_other_spaces_are_refused(tmp_path: Path) -> None:
     model = A2C("MlpPolicy", FrameEnv(SMALL["box"]), device="cpu")
     with pytest.raises(ValueError, match=r"observations are the frames .*Box.* RecordRollouts"):
         gather(CHOICES["box"], tmp_path, policy=model)
-    with pytest.raises(ValueError, match="policy: expected a model with the actions MultiBinary"):
+    with pytest.raises(ValueError, match="expected a model with the action space MultiBinary"):
         gather(SMALL["multi_binary"], tmp_path, policy=model)

@@ -169,9 +169,9 @@ def test_bad_actions_are_refused():
     for actions, message in (
         (np.zeros((5, 2)), r"actions: expected shape \(B, 3\) .* got \(5, 2\)"),
         (np.zeros(3), r"got \(3,\); pass a single action as actions\[None\]"),
-        (np.zeros((2, 3), complex), "actions: expected numbers, got complex128"),
-        ([["a", "b", "c"]], "actions: expected numbers, got <U1"),
-        (np.ma.array(np.zeros((2, 3)), mask=True), "actions: expected numbers, got masked ones"),
+        (np.zeros((2, 3), complex), "actions: expected numbers, got an array of dtype complex128"),
+        ([["a", "b", "c"]], "actions: expected numbers, got an array of dtype <U1"),
+        (np.ma.array(np.zeros((2, 3)), mask=True), "actions: expected numbers, got masked numbers"),
     ):
         with pytest.raises(ValueError, match=message):
             arm.evaluate(actions)

@@ -75,7 +75,7 @@ def test_what_is_no_action_is_refused(vae, vqvae):
         (of_vae, np.array([0, math.nan, 0]), "expected finite numbers, got nan"),
         (of_vae, np.array([math.inf, 0, 0]), "expected finite numbers, got inf"),
         (of_vae, ["a", "b", "c"], "action: expected one number per latent dimension, got"),
-        (of_vqvae, np.zeros(3, int), r"expected shape \(4,\) with one code per token, got \(3,\)"),
+        (of_vqvae, np.zeros(3, int), r"expected shape \(4,\) of integer codes, got shape \(3,\)"),
         (of_vqvae, np.array([0, 1, 7, 0]), "expected codes from 0 to 6, got 7"),
         (of_vqvae, np.array([0, -1, 3, 0]), "expected codes from 0 to 6, got -1"),
         (of_vqvae, np.zeros(4), "expected integer codes, got float64"),

@@ -241,7 +241,7 @@ def test_ids_are_tasks_on_the_users_word() -> None:
         ("Any/Gane-v0", r"'module:ATTRIBUTE', or the id of an environment .* mean 'Any/Game-v0'"),
         ("Any/Game", "did you mean 'Any/Game-v0'"),
         ("choice_game:Chioce-v0", "attribute 'Chioce-v0' .* registers no environment of that id"),
-        (None, "task: expected a Task, a name, a location or an environment's id, got None"),
+        (None, "task: expected a Task, the name of a task, .* id of an environment, got None"),
     ],
 )
 def test_other_words_are_explained(text: Any, message: str) -> None:

@@ -68,11 +68,11 @@ def test_find_task() -> None:
     [
         (
             "no_such_game:TASK",
-            r"no module 'no_such_game', which the location 'no_such_game:TASK' needs",
+            r"existing module in 'no_such_game:TASK', but there is no module 'no_such_game'",
         ),
         ("wmrl.envs.no_such_game:TASK", "there is no module 'wmrl.envs.no_such_game'"),
-        ("own_game:DOOM", r"'DOOM' of module 'own_game' \(.*own_game.py\), got none; its tasks"),
-        ("own_game:np", r"to be a Task, got an object of type module; its tasks are: TASK"),
+        ("own_game:DOOM", r"'DOOM' of module 'own_game' \(.*own_game.py\), got none; the module's"),
+        ("own_game:np", r"a Task, got an object of type module; the module's tasks are: TASK"),
         ("own_game:Task", "to be a Task, got an object of type type"),
         ("own_game.py:TASK", "write 'own_game:TASK'"),
         ("./games/own_game.py:TASK", "write 'games.own_game:TASK'"),

@@ -127,7 +127,7 @@ def test_continuous_actions_are_clipped_on_request() -> None:
         (SPACES[2], np.uint64(2**64 - 1), "a: expected an integer from 0 to 2"),
         (SPACES[2], torch.tensor(1.0, requires_grad=True), "a: expected an array, got tensor"),
         (SPACES[4], [[1], [1, 2]], r"a: expected an array, got \[\[1\], \[1, 2\]\]"),
-        (SPACES[4], np.ma.array([1, 2], mask=[0, 1]), "a: expected numbers, got masked ones"),
+        (SPACES[4], np.ma.array([1, 2], mask=[0, 1]), "a: expected numbers, got masked numbers"),
     ],
     ids=str,
 )

@@ -37,6 +37,6 @@ def test_negative_seeds() -> None:
     with pytest.raises(ValueError, match="seed: expected at least 0, got -1"):
         seed_sequence(-1)
     with pytest.raises(
-        ValueError, match="path: expected strings and integers of at least 0 as keys, got"
+        ValueError, match="path: expected strings or non-negative integers as keys, got"
     ):
         seed_sequence(0, -2)

@@ -342,7 +342,7 @@ def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
         store.write(1, one)
     with pytest.raises(StoreError, match="index: expected at least 0, got -1"):
         store.write(-1, make_episode())
-    with pytest.raises(StoreError, match="opened to read only; open it with mode='a'"):
+    with pytest.raises(StoreError, match="open for reading only; open it with mode='a'"):
         RolloutStore(tmp_path).write(1, make_episode(1))
     with pytest.raises(StoreError, match=r"no episode with index 9; the store has 1 .* 0 to 0"):
         store.episode(9)

@@ -84,7 +84,7 @@ def test_stacks_of_another_number_are_refused(
     make_rollouts: MakeRollouts, vision: VAE, encode: Callable[..., Any]
 ) -> None:
     store = make_rollouts((4,), frame_stack=2)
-    with pytest.raises(ValueError, match="expected a frame_stack of 1 as in the VAE, got 2 in"):
+    with pytest.raises(ValueError, match="expected a frame_stack of 1, as the VAE requires, got 2"):
         encode(store, vision)
 
 

@@ -55,7 +55,7 @@ def test_no_damage_changes_a_value(tmp_path: Path) -> None:
         ('{"a": NaN}', "expected finite numbers, got NaN"),
         ('{"a": ' + 70 * "[" + 70 * "]" + "}", "expected at most 64 nested levels"),
         ('{"a": ' + 10**6 * "[", "expected at most 64 nested levels"),
-        ('{"a": ' + 10**5 * "9" + "}", "not a whole JSON file"),
+        ('{"a": ' + 10**5 * "9" + "}", "not a complete JSON file"),
     ],
 )
 def test_other_contents_are_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -282,7 +282,7 @@ def test_a_lost_configuration_is_written_again(tmp_path: Path, kind: str) -> Non
 def test_the_files_of_others_are_left_alone(tmp_path: Path) -> None:
     text = '{"name": "of another program"}'
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(RunError, match="configuration of a run; delete it to start a run with"):
+    with pytest.raises(RunError, match="of a run; delete this file to start a run with"):
         Run(tmp_path, config=CONFIG)
     assert (tmp_path / "config.json").read_text() == text
 
@@ -346,6 +346,6 @@ def test_nothing_is_written_beside_the_folder_of_the_run(
         if how == "removed":
             shutil.rmtree("moved")
         before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(RunError, match="nothing was written: open the run again"):
+        with pytest.raises(RunError, match="nothing was written; open the run again"):
             run.save_checkpoint("last", {}, {"step": 2})
         assert sorted(tmp_path.rglob("*")) == before

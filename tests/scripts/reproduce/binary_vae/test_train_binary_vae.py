@@ -69,7 +69,8 @@ def test_the_rate_falls_at_its_milestones(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(ValueError, match=r"vectors: expected shape \(N, X\), N > 0, got \(0, 4\)"):
+    message = r"vectors: expected shape \(N, X\) with N ≥ 1, got \(0, 4\)"
+    with pytest.raises(ValueError, match=message):
         train_binary_vae(torch.zeros(0, 4))
     with pytest.raises(ValueError, match=r"vectors: expected shape \(B, 5\), got"):
         train_binary_vae(torch.zeros(3, 4), config=BinaryVAEConfig(input_dim=5), training=SHORT)

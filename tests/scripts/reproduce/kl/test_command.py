@@ -127,9 +127,9 @@ def test_table() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--runs", "luck"], "runs: expected some of span-q, .*, got 'luck'"),
+        (["--runs", "luck"], "runs: expected some of span-q, .*, got the unknown name 'luck'"),
         (["--runs", "span-q", "span-q"], "runs: expected distinct values, got span-q, span-q"),
-        (["--seeds"], "seeds: expected at least one, got none"),
+        (["--seeds"], "seeds: expected at least one seed, got none"),
         (["--seeds", "0", "0"], "seeds: expected distinct values, got 0, 0"),
         (["--seeds", "-1"], "seeds: expected at least 0, got -1"),
         (["--steps", "0"], "steps: expected at least 1, got 0"),

@@ -177,8 +177,8 @@ def test_steps_to_show() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"span": None}, "span: expected a span if and only if gradient='riemann'"),
-        ({"gradient": "score"}, "span: expected .*, got 'p' with gradient='score'"),
+        ({"span": None}, "span: expected a value for gradient='riemann', and None"),
+        ({"gradient": "score"}, "span: expected .*, got 'p' for gradient='score'"),
         ({"steps": 0}, "steps: expected at least 1, got 0"),
         ({"num_points": 1}, "num_points: expected at least 2, got 1"),
         ({"samples": 0}, "samples: expected at least 1, got 0"),

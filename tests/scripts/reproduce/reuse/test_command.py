@@ -147,7 +147,7 @@ def test_model_cards() -> None:
 def test_nothing_to_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["reproduce", "reuse", "--out", str(tmp_path / "out")]
     assert cli.run([*words, "--seeds"]) == 2
-    assert "seeds: expected at least one, got none" in capsys.readouterr().err
+    assert "seeds: expected at least one seed, got none" in capsys.readouterr().err
     assert cli.run([*words, "--targets", "0"]) == 2
     assert "targets: expected at least 1, got 0" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
