@@ -147,9 +147,9 @@ def _artifact_name(name: str, model: Any) -> str:
 
 
 def _task_name(name: str, task: Task) -> str:
-    """Returns a text by which :func:`~wmrl.envs.tasks.registry.find_task` finds a task.
+    """Returns a string for which :func:`~wmrl.envs.tasks.registry.find_task` finds a task.
 
-    The text is the task's registered name; or the id of the environment from which the task was
+    The string is the task's registered name; or the id of the environment from which the task was
     derived; or the task's location ``"module:ATTRIBUTE"``.
 
     Args:
@@ -157,7 +157,7 @@ def _task_name(name: str, task: Task) -> str:
         task: the task.
 
     Raises:
-        ValueError: none of these texts leads to the task.
+        ValueError: ``find_task`` finds the task for none of these strings.
     """
     if is_registered(task):
         return task.name

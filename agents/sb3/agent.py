@@ -254,7 +254,8 @@ def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
         )
     if unknown:
         raise ValueError(
-            f"policy_kwargs: expected keys from {sorted(_OPTIONS)}, got {sorted(unknown)}"
+            f"policy_kwargs: expected keys from {sorted(_OPTIONS)}, got the unknown keys "
+            f"{sorted(unknown)}; leave them out"
         )
     actions = _action_spec(config)
     dim = int(config["observation_dim"])

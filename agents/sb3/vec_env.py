@@ -32,8 +32,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     sub-environments are empty.
 
     An episode that reached its goal counts as truncated, so that the value of its last observation
-    is bootstrapped. If such an episode counted as terminated, the agent would learn that reaching
-    the goal is as bad as failing, because observations do not show that the goal is near.
+    is bootstrapped. Observations do not show that the goal is near. If such an episode counted as
+    terminated, the states before the goal would get the low values of states before a failure.
 
     Wrappers of Stable-Baselines3 can be put around the adapter. Even inside a ``VecNormalize``, the
     ``episode`` entries contain the return of the rewards before normalization, as with a

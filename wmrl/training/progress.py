@@ -112,9 +112,9 @@ def progress_bar(
 def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None]:
     """Names the stage to which the work in a ``with`` block belongs.
 
-    At the start, a line that names this stage and the next one is printed. Where there is no
-    terminal and no progress bar is active, further lines show that the stage is still running; see
-    :func:`heartbeat`.
+    At the start, a line that names this stage and the next one is printed. Without a
+    terminal, and while no progress bar is active, further lines show that the stage is still
+    running; see :func:`heartbeat`.
 
     Args:
         name: name of the stage, which becomes part of the titles of progress bars.

@@ -3,10 +3,11 @@
 MAP-Elites searches for linear controllers that differ in how much they steer and how they use the
 pedals. The elites are then evaluated in the real game. After that, two VQ-VAEs of the same size and
 training budget are compared: one is trained on frames of the elites, the other on frames of random
-driving. Both VQ-VAEs are evaluated on both kinds of frames. In addition, a driver is trained in the
-dream of each VQ-VAE, and scored in the real game. If the command is interrupted, repeat it to
-continue. The output folder contains map.html (a heatmap of the elites with links to their videos),
-images of the heatmaps, table.md and results.json.
+driving. Both VQ-VAEs are evaluated on both kinds of frames. In addition, for each VQ-VAE, a memory
+model is trained, and a driver is trained in their dream and scored in the real
+game. If the command is interrupted, repeat it to continue. The output folder contains map.html (a
+heatmap of the elites with links to their videos), images of the heatmaps, table.md and
+results.json.
 """
 
 import json
