@@ -1,7 +1,7 @@
 """Configuration of the training loop: amounts of data and training."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from wmrl.agents.pipeline.presets import preset_of
 from wmrl.agents.policy_search.cma_es import CMAESConfig
@@ -282,35 +282,51 @@ class TrainingPlan:
             scale = min(1.0, share * real_frames / (first + (rounds - 1) * later))
             first, later = max(1, int(first * scale)), max(1, int(later * scale))
         preset = preset_of(task.name)
-        starts = StartStatesConfig(max_states=1024)
         share = 2 if discrete else 1
         real_seconds = (1040 if discrete else 1700) if fine_tuning else 0
-        unit = hours * _share_of_rounds(rounds, memory_share=share, real_seconds=real_seconds)
-        make = MemoryTrainingConfig.discrete if discrete else MemoryTrainingConfig
-        memory = make(steps=100_000, max_seconds=share * 75 * unit, start_states=starts)
+        unit = hours * _time_factor(
+            rounds, preset.vision_rounds, memory_share=share, real_seconds=real_seconds
+        )
+        memory_seconds = share * 2 / preset.num_members * unit
+        starts = StartStatesConfig(max_states=1024)
+        memory = (
+            MemoryTrainingConfig.discrete(steps=100_000, start_states=starts)
+            if discrete
+            else MemoryTrainingConfig(
+                steps=100_000, sequence_length=preset.sequence_length, start_states=starts
+            )
+        )
         vision = TrainingConfig(steps=1_000_000, max_seconds=150 * unit)
-        dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
+        by_time: dict[str, Any] = {"steps": 1_000_000_000, "anneal_by": "time"}
         return cls(
             rounds=rounds,
-            vision=VQVAEConfig() if discrete else VAEConfig(pixel_variance=preset.pixel_variance),
-            memory=(CodeMemoryConfig if discrete else MDNRNNConfig)(
-                reward_scale=preset.reward_scale
-            ),
+            vision=VQVAEConfig()
+            if discrete
+            else VAEConfig(latent_dim=preset.latent_dim, pixel_variance=preset.pixel_variance),
+            memory=CodeMemoryConfig(reward_scale=preset.reward_scale)
+            if discrete
+            else MDNRNNConfig(reward_scale=preset.reward_scale, features=preset.features),
+            num_members=preset.num_members,
+            noise_floor=0.0 if discrete else preset.noise_floor,
+            noise=preset.noise,
+            temperature=preset.temperature,
+            dropout=preset.dropout,
+            dream_agent_steps=preset.dream_agent_steps,
             ppo_reward_scale=preset.ppo_reward_scale,
-            noise_floor=0.0 if discrete else 0.2,
             first_frames=first,
             round_frames=later,
             real_frames=real_frames,
+            vision_rounds=preset.vision_rounds,
             vision_training=vision,
             vision_retraining=replace(vision, max_seconds=90 * unit, learning_rate=3e-4),
-            memory_training=memory,
+            memory_training=replace(memory, max_seconds=75 * memory_seconds),
             memory_retraining=replace(
                 memory,
-                max_seconds=share * 60 * unit,
+                max_seconds=60 * memory_seconds,
                 learning_rate=0.5 * memory.learning_rate,
             ),
-            dream=dream,
-            dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4, learning_rate_final=5e-5),
+            dream=replace(preset.dream, **by_time),
+            dream_again=replace(preset.dream_again, **by_time),
             real_envs=_REAL_ENVS if fine_tuning else 0,
             real=PPOConfig.real(steps=real_steps, anneal_by="time"),
             dream_seconds=150 * unit,
@@ -320,18 +336,22 @@ class TrainingPlan:
         )
 
 
-def _share_of_rounds(rounds: int, *, memory_share: int, real_seconds: float) -> float:
-    """Returns a factor of the stages' time limits, so that a plan for an hour takes an hour.
+def _time_factor(
+    rounds: int, vision_rounds: int, *, memory_share: int, real_seconds: float
+) -> float:
+    """Returns the factor of the time limits with which a plan for an hour takes an hour.
 
-    The factor is 1 for five rounds with fine-tuning.
+    The factor is 1 for five rounds, two of which train the vision model, with fine-tuning.
 
     Args:
         rounds: number of rounds.
-        memory_share: factor of the training time of a memory model.
+        vision_rounds: number of initial rounds that train the vision model.
+        memory_share: factor of the training time of memory models.
         real_seconds: time of the fine-tuning in an hour, in seconds; 0 for no fine-tuning.
     """
-    vision = 150 + 90 * min(rounds - 1, 1)
-    memory = 2 * memory_share * (75 * min(rounds, 2) + 60 * max(rounds - 2, 0))  # two members
+    anew = min(rounds, vision_rounds)
+    vision = 150 + 90 * (anew - 1)
+    memory = 2 * memory_share * (75 * anew + 60 * (rounds - anew))  # two members
     return (_TRAINING_SECONDS - real_seconds) / (vision + memory + 150 * rounds)
 
 

@@ -1,10 +1,12 @@
 """Settings of the training loop that were tuned for single games."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from wmrl.agents.ppo.config import PPOConfig
 from wmrl.core.config import check_fields
-from wmrl.core.validation import check_float
+from wmrl.core.validation import check_float, check_int
 from wmrl.envs.tasks.task import split_variant
+from wmrl.memory.mdn_rnn import LSTMFeatures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,21 +17,57 @@ class TaskPreset:
 
     Attributes:
         pixel_variance: value of ``pixel_variance`` in :class:`~wmrl.vision.vae.VAEConfig`.
+        latent_dim: value of ``latent_dim`` in the same configuration.
         reward_scale: value of ``reward_scale`` in
             :class:`~wmrl.memory.trainable.TrainableMemoryConfig`.
-        ppo_reward_scale: value of ``ppo_reward_scale`` in
-            :class:`~wmrl.agents.pipeline.plan.TrainingPlan`.
+        features: value of ``features`` in :class:`~wmrl.memory.mdn_rnn.MDNRNNConfig`.
+        sequence_length: number of agent steps of each sequence on which a memory model with
+            continuous latents is trained.
+        num_members: value of ``num_members`` in :class:`~wmrl.agents.pipeline.plan.TrainingPlan`,
+            as all following values.
+        noise_floor: value of ``noise_floor``, for continuous latents.
+        vision_rounds: value of ``vision_rounds``.
+        noise: value of ``noise``.
+        temperature: value of ``temperature``.
+        dropout: value of ``dropout``.
+        dream_agent_steps: value of ``dream_agent_steps``.
+        dream: value of ``dream``. Its ``steps`` and ``anneal_by`` are replaced, because a time
+            limit ends the training.
+        dream_again: value of ``dream_again``, with the same replacements.
+        ppo_reward_scale: value of ``ppo_reward_scale``.
 
     Raises:
         ValueError: an attribute is out of range.
     """
 
     pixel_variance: float | None = None
+    latent_dim: int = 32
     reward_scale: float | None = None
+    features: LSTMFeatures = "hidden"
+    sequence_length: int = 48
+    num_members: int = 2
+    noise_floor: float = 0.2
+    vision_rounds: int = 2
+    noise: float = 0.6
+    temperature: float = 1.0
+    dropout: bool = True
+    dream_agent_steps: int = 50
+    dream: PPOConfig = field(default_factory=PPOConfig.dream)
+    dream_again: PPOConfig = field(
+        default_factory=lambda: PPOConfig.dream(
+            log_std=-1.0, learning_rate=2e-4, learning_rate_final=5e-5
+        )
+    )
     ppo_reward_scale: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for name in ("latent_dim", "sequence_length", "num_members", "vision_rounds"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_int("dream_agent_steps", self.dream_agent_steps, at_least=1)
+        check_float("temperature", self.temperature, above=0)
+        for name in ("noise_floor", "noise"):
+            check_float(name, getattr(self, name), at_least=0)
         for name in ("pixel_variance", "reward_scale", "ppo_reward_scale"):
             if getattr(self, name) is not None:
                 check_float(name, getattr(self, name), above=0)
@@ -37,6 +75,26 @@ class TaskPreset:
 
 PRESETS = {
     "car-racing": TaskPreset(pixel_variance=0.5, reward_scale=0.1, ppo_reward_scale=0.05),
+    # An agent step has the reward 4 until the agent dies, and dreams last as long as the game.
+    "take-cover": TaskPreset(
+        pixel_variance=0.05,
+        latent_dim=64,
+        reward_scale=0.25,
+        features="cell_and_hidden",
+        sequence_length=64,
+        num_members=1,
+        noise_floor=0.0,
+        vision_rounds=1,
+        noise=0.3,
+        temperature=1.15,
+        dropout=False,
+        dream_agent_steps=525,
+        dream=PPOConfig.dream(learning_rate=1e-3, learning_rate_final=1e-4, chunk_rollouts=32),
+        dream_again=PPOConfig.dream(
+            learning_rate=5e-4, learning_rate_final=5e-5, chunk_rollouts=32
+        ),
+        ppo_reward_scale=0.02,
+    ),
 }
 """Presets by name of the task, without a shape of frames."""
 

@@ -6,7 +6,9 @@ import pytest
 
 from wmrl.agents.pipeline.plan import TrainingPlan
 from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.tasks.registry import find_task
 from wmrl.memory.code_memory import CodeMemoryConfig
+from wmrl.memory.mdn_rnn import MDNRNNConfig
 from wmrl.vision.vae import VAEConfig
 from wmrl.vision.vqvae import VQVAEConfig
 
@@ -100,6 +102,20 @@ def test_settings_that_were_tuned_for_a_game_are_for_this_game() -> None:
     assert isinstance(other.vision, VAEConfig)
     assert other.vision.pixel_variance is None
     assert (other.memory.reward_scale, other.ppo_reward_scale) == (None, None)
+
+
+def test_dreams_of_take_cover_last_as_long_as_the_game() -> None:
+    task = find_task("take-cover")
+    plan = TrainingPlan.for_minutes(60, task=task, rounds=4, fine_tuning=False)
+    assert plan.dream_agent_steps * task.frame_skip == task.max_frames
+    assert isinstance(plan.vision, VAEConfig)
+    assert isinstance(plan.memory, MDNRNNConfig)
+    assert (plan.vision.latent_dim, plan.memory.features) == (64, "cell_and_hidden")
+    assert (plan.temperature, plan.num_members, plan.vision_rounds) == (1.15, 1, 1)
+    seconds = [plan.vision_training.max_seconds, 4 * (plan.dream_seconds or 0)]
+    seconds += [plan.memory_training.max_seconds, 3 * (plan.memory_retraining.max_seconds or 0)]
+    assert sum(each or 0 for each in seconds) == pytest.approx(3350)
+    assert TrainingPlan.for_minutes(9, task=task, latents="discrete").noise_floor == 0
 
 
 def test_no_time_at_all() -> None:
