@@ -25,7 +25,9 @@ from wmrl.vision.vqvae import VQVAEConfig
 _REAL_FRAMES = 9_500_000
 _REAL_ENVS = 32
 _FINE_TUNING_SHARE = 0.2  # of the frames in a plan with a limit
-_LEAST_EPISODES = 5  # of a point of the score curve
+LEAST_EPISODES = 5
+"""Minimum number of episodes of a point of the score curve in plans by time."""
+_STEPS_PER_EPISODE = 300  # agent steps up to which all planned episodes are scored
 # Rough estimates of the seconds that rounds take beside the training, on two cores.
 _ROUND_SECONDS, _REAL_SECONDS = 20.0, 30.0
 _WARM_UP_SECONDS = 200.0  # of a VQ-VAE, which no time limit shortens
@@ -92,6 +94,9 @@ class TrainingPlan:
         real: configuration of PPO in the real game.
         real_seconds: time limit in seconds for the fine-tuning; None for no limit.
         score_episodes: number of episodes that are played for each point of the score curve.
+        score_agent_steps: number of agent steps of the game that the episodes of a point should not
+            exceed. If the recorded episodes are so long that ``score_episodes`` of them would have
+            more steps, fewer episodes are played, but at least 5. None for no such limit.
         score_every: number of chunks of PPO (see
             :attr:`~wmrl.agents.ppo.config.PPOConfig.chunk_rollouts`) between two points of the
             score curve during the fine-tuning.
@@ -140,6 +145,7 @@ class TrainingPlan:
     real: PPOConfig = field(default_factory=PPOConfig.real)
     real_seconds: float | None = None
     score_episodes: int = 50
+    score_agent_steps: int | None = None
     score_every: int = 2
 
     def __post_init__(self) -> None:
@@ -151,6 +157,8 @@ class TrainingPlan:
         for name in ("dream_seconds", "dream_again_seconds", "real_seconds"):
             if getattr(self, name) is not None:
                 check_float(name, getattr(self, name), above=0)
+        if self.score_agent_steps is not None:
+            check_int("score_agent_steps", self.score_agent_steps, at_least=1)
         if self.ppo_reward_scale is not None:
             check_float("ppo_reward_scale", self.ppo_reward_scale, above=0)
         check_float("noise", self.noise, at_least=0)
@@ -241,8 +249,8 @@ class TrainingPlan:
         About half of the time is for fine-tuning in the real game. Without fine-tuning, the other
         stages get this time. Each training stage has a time limit, so that a slower machine
         finishes in time with less training. Because of these limits, two runs with the same seed
-        are not identical. If ``minutes`` is less than 60, each score is averaged over fewer
-        episodes. A run takes at least :attr:`least_seconds`.
+        are not identical. If ``minutes`` is less than 60 or episodes are long, each score is
+        averaged over fewer episodes. A run takes at least :attr:`least_seconds`.
 
         If ``real_frames`` is too low for the usual amount of data, a fifth of the frames is
         reserved for the fine-tuning, and four fifths are for data collection. If a fifth is too
@@ -297,6 +305,7 @@ class TrainingPlan:
             )
         )
         vision = TrainingConfig(steps=1_000_000, max_seconds=150 * unit)
+        score_episodes = max(LEAST_EPISODES, round(50 * min(hours, 1.0)))
         by_time: dict[str, Any] = {"steps": 1_000_000_000, "anneal_by": "time"}
         return cls(
             rounds=rounds,
@@ -332,7 +341,8 @@ class TrainingPlan:
             dream_seconds=150 * unit,
             dream_again_seconds=150 * unit,
             real_seconds=real_seconds * hours if fine_tuning else None,
-            score_episodes=max(_LEAST_EPISODES, round(50 * min(hours, 1.0))),
+            score_episodes=score_episodes,
+            score_agent_steps=_STEPS_PER_EPISODE * score_episodes,
         )
 
 

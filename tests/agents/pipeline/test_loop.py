@@ -22,6 +22,7 @@ import toy_game
 from toy_game import SCREEN, STEERED, TOY, Toy
 
 from wmrl.agents.agent import load_agent
+from wmrl.agents.evaluation.result import EvaluationResult
 from wmrl.agents.pipeline import loop
 from wmrl.agents.pipeline.loop import train
 from wmrl.agents.pipeline.plan import TrainingPlan
@@ -289,6 +290,13 @@ def test_its_models_have_the_frames_of_the_task(
     assert (plan["frame_size"], plan["channels"]) == ([32, 48], 1)
     assert plan["frame_stack"] == frame_stack
     assert agent.open_world_model(task=location, device="cpu").task.frame_shape == (32, 48, 1)
+
+
+def test_a_score_of_long_episodes_is_of_fewer(tmp_path: Path) -> None:
+    options = {**EVOLUTION, "rounds": 1, "first_frames": 200, "score_episodes": 7}
+    plan = tiny_plan(**options, score_agent_steps=1)
+    train(STEERED, tmp_path, plan=plan, workers=0, progress=False)
+    assert len(EvaluationResult.load(tmp_path / "round-0" / "score.json").returns) == 5
 
 
 def test_frames_that_no_model_can_have_are_refused_at_once(tmp_path: Path) -> None:

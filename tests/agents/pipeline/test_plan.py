@@ -46,6 +46,7 @@ def test_plans_scale_and_are_json() -> None:
     assert half.real_seconds == 0.5 * (whole.real_seconds or 0)
     assert half.first_frames == whole.first_frames // 2
     json.dumps(asdict(whole))
+    assert (half.score_agent_steps, whole.score_agent_steps) == (25 * 300, 50 * 300)
     assert [TrainingPlan.for_minutes(each).score_episodes for each in (1.2, 30, 60, 480)] == [
         5,
         25,
@@ -82,6 +83,7 @@ def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
         ),
         ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
         ({"ppo_reward_scale": 0.0}, "ppo_reward_scale: expected above 0, got 0.0"),
+        ({"score_agent_steps": 0}, "score_agent_steps: expected at least 1, got 0"),
         ({"real_frames": 0}, "real_frames: expected at least 1, got 0"),
         ({"real_frames": 849_999}, "real_frames: expected at least 850000 .the frames that 4"),
     ],
