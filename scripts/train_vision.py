@@ -52,6 +52,10 @@ class Args:
     smaller the variance, the better small objects are kept. "calibrated" stands for the mean
     squared error of each batch. If not given, as in wmrl train: 0.5 for car-racing, and calibrated
     for games without tuned settings."""
+    mean_frame: bool | None = None
+    """VAE: encode and decode the difference from the mean frame, so that objects on a background
+    that does not change are learned soon. If not given, as in wmrl train: yes, but not for
+    car-racing."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
     """VQ-VAE: kind of quantizer. "ema" and "gradient" learn a codebook, by moving averages or by
     gradient descent; "fsq" is finite scalar quantization."""
@@ -113,12 +117,14 @@ def _model(args: Args, task: str) -> "VAEConfig | VQVAEConfig":
     from wmrl.vision.vqvae import VQVAEConfig
 
     if args.kind == "vae":
-        variance = args.pixel_variance or preset_of(task).pixel_variance
+        preset = preset_of(task)
+        variance = args.pixel_variance or preset.pixel_variance
         return VAEConfig(
             base_channels=args.base_channels,
             latent_dim=args.latent_dim,
             kl_floor=args.kl_floor,
             pixel_variance=None if variance == "calibrated" else variance,
+            mean_frame=preset.mean_frame if args.mean_frame is None else args.mean_frame,
         )
     return VQVAEConfig(
         base_channels=args.base_channels,

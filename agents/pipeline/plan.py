@@ -311,7 +311,11 @@ class TrainingPlan:
             rounds=rounds,
             vision=VQVAEConfig()
             if discrete
-            else VAEConfig(latent_dim=preset.latent_dim, pixel_variance=preset.pixel_variance),
+            else VAEConfig(
+                latent_dim=preset.latent_dim,
+                pixel_variance=preset.pixel_variance,
+                mean_frame=preset.mean_frame,
+            ),
             memory=CodeMemoryConfig(reward_scale=preset.reward_scale)
             if discrete
             else MDNRNNConfig(reward_scale=preset.reward_scale, features=preset.features),

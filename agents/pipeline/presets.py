@@ -18,6 +18,7 @@ class TaskPreset:
     Attributes:
         pixel_variance: value of ``pixel_variance`` in :class:`~wmrl.vision.vae.VAEConfig`.
         latent_dim: value of ``latent_dim`` in the same configuration.
+        mean_frame: value of ``mean_frame`` in the same configuration.
         reward_scale: value of ``reward_scale`` in
             :class:`~wmrl.memory.trainable.TrainableMemoryConfig`.
         features: value of ``features`` in :class:`~wmrl.memory.mdn_rnn.MDNRNNConfig`.
@@ -42,6 +43,7 @@ class TaskPreset:
 
     pixel_variance: float | None = None
     latent_dim: int = 32
+    mean_frame: bool = True
     reward_scale: float | None = None
     features: LSTMFeatures = "hidden"
     sequence_length: int = 48
@@ -74,7 +76,9 @@ class TaskPreset:
 
 
 PRESETS = {
-    "car-racing": TaskPreset(pixel_variance=0.5, reward_scale=0.1, ppo_reward_scale=0.05),
+    "car-racing": TaskPreset(
+        pixel_variance=0.5, mean_frame=False, reward_scale=0.1, ppo_reward_scale=0.05
+    ),
     # An agent step has the reward 4 until the agent dies, and dreams last as long as the game.
     "take-cover": TaskPreset(
         pixel_variance=0.05,

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import ClassVar
+from itertools import islice, pairwise
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ _PAPER_VARIANCE = 0.5  # the loss is then the squared error
 _LEAST_SIDE, _MOST_SIDE = 32, 128
 _BOTTOM = 4  # convolutions are added until the smaller side is at most this
 _MOST_WIDTH = 8  # channels of the deepest convolutions, as a multiple of base_channels
-_LEAST_LEVEL = 0.01  # of the initial color of reconstructions, since a sigmoid reaches no 0 or 1
+_LEAST_LEVEL = 0.01  # of initial reconstructions, since a sigmoid reaches no 0 or 1
+_MEAN_BATCHES = 8  # of the frames from which the mean frame is estimated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,10 @@ class VAEConfig:
             comparison with the KL divergence, so small objects remain visible in the
             reconstructions. If None, the variance is its maximum likelihood estimate, the mean
             squared error of each batch; see :func:`~wmrl.nn.losses.calibrated_error`.
+        mean_frame: True to encode and decode the difference from the mean frame, which training
+            estimates before its first step. A background that does not change is then
+            reconstructed from the start. Otherwise, the VAE learns the background first, and
+            small objects on it many hundreds of steps later. False in the paper.
         frame_size: height and width of the frames, each from 32 to 128; 64×64 in the paper.
         channels: number of channels of a frame: 3 for color, 1 for gray.
         frame_stack: number of successive frames that the model encodes together. Only the newest
@@ -56,6 +61,7 @@ class VAEConfig:
     latent_dim: int = 32
     kl_floor: float = 0.5
     pixel_variance: float | None = _PAPER_VARIANCE
+    mean_frame: bool = False
     frame_size: tuple[int, int] = _PAPER_SIZE
     channels: int = 3
     frame_stack: int = 1
@@ -127,6 +133,7 @@ class VAE(GaussianAutoencoder, Vision):
     """
 
     config: VAEConfig
+    mean_frame: Tensor
     config_class: ClassVar[type] = VAEConfig
 
     def __init__(self, config: VAEConfig, *, generator: torch.Generator | None = None) -> None:
@@ -151,6 +158,9 @@ class VAE(GaussianAutoencoder, Vision):
                 self.decoder = _mirrored_decoder(widths, sizes)
         with torch.no_grad():
             self.posterior_head.bias[latent_dim:] += config.log_variance_bias
+        if config.mean_frame:
+            shape = (config.channels, *config.frame_size)
+            self.register_buffer("mean_frame", torch.full(shape, 0.5))
         # Frames are channels-last; convolutions with that layout are far faster on CPUs.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -168,21 +178,29 @@ class VAE(GaussianAutoencoder, Vision):
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
-        """Sets the output bias of the decoder to fit the mean color of a batch of frames.
+        """Fits the first reconstructions to training frames.
 
-        The first reconstructions then have about this color. The bias is set only at step 0, and
-        only if ``pixel_variance`` is not the paper's 0.5. Without this bias, training on frames
-        that are almost white or black makes the decoder's weights so large that its sigmoid
-        saturates. The VAE then never learns to reconstruct objects.
+        If ``config.mean_frame`` is True, the mean frame of a few batches is stored, and the first
+        reconstructions are about this frame. If it is False, and ``pixel_variance`` is not the
+        paper's 0.5, the output bias of the decoder is set to the mean color of a batch. Otherwise,
+        training on frames that are almost white or black makes the decoder's weights so large that
+        its sigmoid saturates. The VAE then never learns to reconstruct objects.
 
         Args:
-            step: index of the next gradient step.
+            step: index of the next gradient step. Only at step 0, something is done.
             draw: function that returns an iterator over batches of training frames.
             generator: ignored.
         """
-        if step == 0 and self.config.pixel_variance != _PAPER_VARIANCE:
-            color = self._target(self._preprocess(next(draw()))).mean((0, 2, 3))
-            color = color.clamp(_LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
+        if step > 0:
+            return
+        targets = (self._target(self._preprocess(frames)) for frames in draw())
+        if self.config.mean_frame:
+            means = [batch.mean(0) for batch in islice(targets, _MEAN_BATCHES)]
+            level = torch.stack(means).mean(0).clamp(_LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
+            self.mean_frame.copy_(level)
+            self.decoder[-2].bias.zero_()  # type: ignore[operator]
+        elif self.config.pixel_variance != _PAPER_VARIANCE:
+            color = next(targets).mean((0, 2, 3)).clamp(_LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
             self.decoder[-2].bias.copy_(color.logit())  # type: ignore[operator]
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,12 +222,17 @@ class VAE(GaussianAutoencoder, Vision):
         return self._to_frames(self._decode(latents).permute(0, 2, 3, 1))
 
     def _encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.mean_frame:
+            inputs = inputs - self.mean_frame.repeat(self.config.frame_stack, 1, 1)
         mean, log_variance = self.posterior_head(self.encoder(inputs)).chunk(2, 1)
         return mean, log_variance
 
     def _decode(self, latents: Tensor) -> Tensor:
-        pixels: Tensor = self.decoder(self.decoder_head(latents).relu())
-        return pixels
+        hidden = self.decoder_head(latents).relu()
+        if not self.config.mean_frame:
+            return cast("Tensor", self.decoder(hidden))
+        # The sigmoid is the last layer.
+        return torch.sigmoid(self.decoder[:-1](hidden) + self.mean_frame.logit())
 
     def _error_loss(self, error: Tensor, size: int) -> Tensor:
         variance = self.config.pixel_variance
