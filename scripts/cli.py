@@ -104,6 +104,10 @@ COMMANDS = {
         "reproduce.take_cover.command",
         "learn Doom's Take Cover by training in the dream alone",
     ),
+    "reproduce games": Command(
+        "reproduce.games.command",
+        "train in games for which nothing was tuned; compare with PPO on frames",
+    ),
     "reproduce binary-vae": Command(
         "reproduce.binary_vae.command",
         "train a VAE for binary vectors with two learning-rate schedules",

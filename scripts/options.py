@@ -54,10 +54,7 @@ def check_options(args: Any) -> None:
 
 
 def find_task_aloud(text: str) -> "Task":
-    """Finds the task that the option ``--task`` names, and prints the task's notes.
-
-    The notes are printed to the standard error. Only a task that is derived from an environment has
-    notes.
+    """Finds the task that the option ``--task`` names, and shows its notes (:func:`show_notes`).
 
     Args:
         text: value of the option.
@@ -69,9 +66,17 @@ def find_task_aloud(text: str) -> "Task":
     from wmrl.envs.tasks.registry import find_task
 
     task = find_task(text)
+    show_notes(task)
+    return task
+
+
+def show_notes(task: "Task") -> None:
+    """Prints the notes of a task to the standard error.
+
+    Only a task that is derived from an environment has notes.
+    """
     for note in task.notes:
         print(f"{task.name}: {note}", file=sys.stderr)
-    return task
 
 
 def task_with_frames(

@@ -137,7 +137,7 @@ def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None
             raise ValueError(
                 f"{option}: expected some of {', '.join(known)}, got the unknown name {name!r}"
             )
-    _check_once(option, given)
+    check_once(option, given)
 
 
 def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool = False) -> None:
@@ -157,10 +157,19 @@ def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool =
         raise ValueError(
             f"{option}: expected seeds of at least 0, got {', '.join(map(str, seeds))}"
         )
-    _check_once(option, seeds)
+    check_once(option, seeds)
 
 
-def _check_once(option: str, given: Sequence[object]) -> None:
+def check_once(option: str, given: Sequence[object]) -> None:
+    """Checks that the values of an option are distinct.
+
+    Args:
+        option: name of the option, for the error message.
+        given: values of the option.
+
+    Raises:
+        ValueError: a value is repeated.
+    """
     if len(set(given)) < len(given):
         raise ValueError(f"{option}: expected distinct values, got {', '.join(map(str, given))}")
 

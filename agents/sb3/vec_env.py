@@ -188,6 +188,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         """
         if self._actions_of_env is not None:
             actions = self._actions_of_env.shift(actions)
+            if self._actions_of_env.kind == "multi_binary":  # SB3 has bits of float32
+                actions = np.asarray(actions).astype(self._actions_of_env.dtype, copy=False)
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         _check_finite("rewards", rewards)
         for part in observations.values() if isinstance(observations, dict) else [observations]:

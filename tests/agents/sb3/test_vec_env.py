@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from choice_game import SPACES, SignalVectorEnv
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
@@ -99,6 +100,13 @@ def test_a_goal_that_was_reached_is_no_death(match_env):
             endings[name] += int((env.terminated & dones).sum())
     assert endings["died"] > 0
     assert endings["reached"] == 0
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_a_model_of_sb3_takes_actions_of_any_kind(kind):
+    env = SB3VecEnv(SignalVectorEnv(kind, 4))
+    model = PPO("MlpPolicy", env, n_steps=8, batch_size=32, n_epochs=1, seed=0, device="cpu")
+    assert model.learn(32).num_timesteps == 32
 
 
 def test_codes_are_observed(make_tiny):

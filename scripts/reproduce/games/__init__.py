@@ -1,0 +1,1 @@
+"""Training loop with default settings in several games, compared with random play and PPO."""
