@@ -67,9 +67,8 @@ class Args:
     game."""
     baseline: bool = True
     """Train PPO of Stable-Baselines3 on the frames of each game."""
-    baseline_stack: int | None = None
-    """Number of successive frames that the PPO baseline observes together; if not given, the
-    task's, which is 1 for tasks derived from an environment."""
+    baseline_stack: int = 4
+    """Number of successive frames that the PPO baseline observes together."""
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
@@ -192,7 +191,7 @@ def write_table(
 
     seeds = len({row["seed"] for row in rows})
     stack = args.baseline_stack
-    observed = "the task's frames" if stack is None else f"stacks of {stack} frames"
+    observed = "single frames" if stack == 1 else f"stacks of {stack} frames"
     heads = ["game", "`wmrl train`", "random play", "PPO on frames", "agent steps in the game"]
     heads += ["published, after 100,000 agent steps"]
     lines = [
