@@ -19,6 +19,7 @@ import pytest
 from gymnasium import spaces
 from pages import blocks, commands
 
+from wmrl.agents.pipeline.presets import TaskPreset
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.rollouts.collection import collect
 from wmrl.envs.tasks.task import Task
@@ -62,9 +63,11 @@ def shortened_python(code: str) -> str:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    preset = PPOConfig.dream
+    preset, ppo = PPOConfig.dream, PPOConfig.dream(rollout_steps=4)
     short = partial(prediction_report, num_batches=2)
     monkeypatch.setattr(PPOConfig, "dream", lambda **given: preset(rollout_steps=4, **given))
+    untuned = TaskPreset(dream=ppo, dream_again=ppo)
+    monkeypatch.setattr("wmrl.agents.pipeline.plan.preset_of", lambda task: untuned)
     monkeypatch.setattr("wmrl.memory.training.prediction_report", short)
     monkeypatch.setattr("wmrl.envs.frames.vector._worker_count", lambda workers, num_envs: 0)
 
