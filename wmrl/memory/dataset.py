@@ -110,11 +110,12 @@ def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[Late
 class LatentDataset:
     """Dataset that draws batches of random windows from encoded episodes.
 
-    A window consists of L consecutive transitions of one episode. If a window would extend beyond
-    the start or end of the episode, the window is shifted back into the episode. Transitions near
-    the start or end are therefore drawn at least as often as those in the middle. If the episode is
-    shorter than L, the window is padded. For each batch, latents are drawn anew from their
-    posteriors (μ, σ). The batch of a training step depends only on the data, the seed and the step.
+    A window consists of L consecutive transitions of one episode. If a window would start before
+    the episode, the window is shifted to the start. If it extends beyond the end, it is padded. The
+    end of an episode is therefore at any of the L transitions with the same probability; a memory
+    can't predict it by counting. Transitions near the start are drawn more often than the others.
+    For each batch, latents are drawn anew from their posteriors (μ, σ). The batch of a training
+    step depends only on the data, the seed and the step.
 
     Args:
         episodes: encoded episodes, each of at least one agent step.
@@ -177,7 +178,9 @@ class LatentDataset:
         episode = np.searchsorted(self._ends, places, side="right")
         length = self._lengths[episode]
         start = places - (self._ends[episode] - length)  # −(L − 1) … T − 1
-        return episode, np.clip(start, 0, np.maximum(length - self.length, 0))
+        # If windows did not extend beyond the end, long episodes would end only at the last step of
+        # a window, and the memory would learn to count the steps since its state was empty.
+        return episode, np.maximum(start, 0)
 
     def _windows(self, episode: np.ndarray, start: np.ndarray, step: int) -> SequenceBatch:
         within = start[:, None] + np.arange(self.length + 1)  # (B, L + 1)

@@ -242,17 +242,25 @@ def test_no_transition_is_neglected() -> None:
     assert drawn.max().item() < 2.2 * expected
 
 
+def test_a_long_episode_ends_at_any_step_of_a_window() -> None:
+    """Otherwise, a memory learns to predict the end by counting the steps of a window."""
+    episodes = [_numbered(0, 60, terminated=True)]
+    batch = LatentDataset(episodes, length=10, batch_size=6000, seed=0).batch(0)
+    ends = (batch.terminated & batch.mask).sum(0)
+    torch.testing.assert_close(ends / ends.sum(), torch.full((10,), 0.1), atol=0.03, rtol=0)
+
+
 def test_latents_are_drawn_anew_from_their_posteriors() -> None:
     episode = _numbered(1, 200)
+    mean = torch.zeros_like(episode.mean)
     noisy = LatentEpisode(
-        episode.mean, torch.full_like(episode.std, 2.0), episode.actions, episode.rewards, False
+        mean, torch.full_like(episode.std, 2.0), episode.actions, episode.rewards, False
     )
     data = LatentDataset([noisy], length=200, batch_size=8, seed=0)
-    one, other = data.batch(0).latents, data.batch(1).latents
-    noise = one - episode.mean.float()
+    noise, other = data.batch(0).latents, data.batch(1).latents
     assert noise.mean().item() == pytest.approx(0.0, abs=0.15)
     assert noise.std().item() == pytest.approx(2.0, rel=0.05)
-    assert not torch.equal(one, other)
+    assert not torch.equal(noise, other)
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
