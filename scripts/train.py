@@ -106,7 +106,7 @@ def main(args: Args) -> None:
     if args.real and not plan.real_envs:
         print(
             f"wmrl: warning: real_frames: {args.real_frames} frames are too few for fine-tuning in "
-            "the real game; all of them are used to collect data for the world model",
+            "the real game; they are used only to collect data for the world model",
             file=sys.stderr,
         )
     result = train(task, out, plan=plan, seed=args.seed, workers=args.workers, device=args.device)

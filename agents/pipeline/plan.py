@@ -31,8 +31,10 @@ _STEPS_PER_EPISODE = 300  # agent steps up to which all planned episodes are sco
 # Rough estimates of the seconds that rounds take beside the training, on two cores.
 _ROUND_SECONDS, _REAL_SECONDS = 20.0, 30.0
 _WARM_UP_SECONDS = 200.0  # of a VQ-VAE, which no time limit shortens
-# Seconds of training in an hour; the rest is for collecting and scoring.
-_TRAINING_SECONDS = 3350
+_COLLECTING_SHARE = 1 / 30  # of the time, up to four hours, in which more frames are collected
+_LEAST_TRAINING_SHARE = 0.3  # of the time in very short plans, which then take longer than planned
+# Agent steps per second of the fine-tuning on a slow machine, for plans with few of them.
+_LEAST_REAL_RATE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,16 +248,16 @@ class TrainingPlan:
     ) -> Self:
         """Creates a plan for a run of about ``minutes`` minutes on two cores.
 
-        About half of the time is for fine-tuning in the real game. Without fine-tuning, the other
-        stages get this time. Each training stage has a time limit, so that a slower machine
-        finishes in time with less training. Because of these limits, two runs with the same seed
-        are not identical. If ``minutes`` is less than 60 or episodes are long, each score is
-        averaged over fewer episodes. A run takes at least :attr:`least_seconds`.
+        About half of the time is for fine-tuning in the real game. If there is none, or only a
+        short one, the other stages get this time. Each training stage has a time limit, so that a
+        slower machine finishes in time with less training. Because of these limits, two runs with
+        the same seed are not identical. If ``minutes`` is less than 60 or episodes are long, each
+        score is averaged over fewer episodes. A run takes at least :attr:`least_seconds`.
 
         If ``real_frames`` is too low for the usual amount of data, a fifth of the frames is
         reserved for the fine-tuning, and four fifths are for data collection. If a fifth is too
-        little for fine-tuning to improve an agent, all frames are for data collection, and the plan
-        has no fine-tuning.
+        little for fine-tuning to improve an agent, the data collection may use all frames, and the
+        plan has no fine-tuning.
 
         Args:
             minutes: total time in minutes.
@@ -290,12 +292,6 @@ class TrainingPlan:
             scale = min(1.0, share * real_frames / (first + (rounds - 1) * later))
             first, later = max(1, int(first * scale)), max(1, int(later * scale))
         preset = preset_of(task.name)
-        share = 2 if discrete else 1
-        real_seconds = (1040 if discrete else 1700) if fine_tuning else 0
-        unit = hours * _time_factor(
-            rounds, preset.vision_rounds, memory_share=share, real_seconds=real_seconds
-        )
-        memory_seconds = share * 2 / preset.num_members * unit
         starts = StartStatesConfig(max_states=1024)
         memory = (
             MemoryTrainingConfig.discrete(steps=100_000, start_states=starts)
@@ -304,10 +300,10 @@ class TrainingPlan:
                 steps=100_000, sequence_length=preset.sequence_length, start_states=starts
             )
         )
-        vision = TrainingConfig(steps=1_000_000, max_seconds=150 * unit)
+        vision = TrainingConfig(steps=1_000_000)
         score_episodes = max(LEAST_EPISODES, round(50 * min(hours, 1.0)))
         by_time: dict[str, Any] = {"steps": 1_000_000_000, "anneal_by": "time"}
-        return cls(
+        plan = cls(
             rounds=rounds,
             vision=VQVAEConfig()
             if discrete
@@ -324,49 +320,57 @@ class TrainingPlan:
             noise=preset.noise,
             temperature=preset.temperature,
             dropout=preset.dropout,
-            dream_agent_steps=preset.dream_agent_steps,
+            dream_agent_steps=-(-preset.dream_frames // task.frame_skip)
+            if preset.dream_frames
+            else preset.dream_agent_steps,
             ppo_reward_scale=preset.ppo_reward_scale,
             first_frames=first,
             round_frames=later,
             real_frames=real_frames,
             vision_rounds=preset.vision_rounds,
             vision_training=vision,
-            vision_retraining=replace(vision, max_seconds=90 * unit, learning_rate=3e-4),
-            memory_training=replace(memory, max_seconds=75 * memory_seconds),
-            memory_retraining=replace(
-                memory,
-                max_seconds=60 * memory_seconds,
-                learning_rate=0.5 * memory.learning_rate,
-            ),
+            vision_retraining=replace(vision, learning_rate=3e-4),
+            memory_training=memory,
+            memory_retraining=replace(memory, learning_rate=0.5 * memory.learning_rate),
             dream=replace(preset.dream, **by_time),
             dream_again=replace(preset.dream_again, **by_time),
             real_envs=_REAL_ENVS if fine_tuning else 0,
             real=PPOConfig.real(steps=real_steps, anneal_by="time"),
-            dream_seconds=150 * unit,
-            dream_again_seconds=150 * unit,
-            real_seconds=real_seconds * hours if fine_tuning else None,
             score_episodes=score_episodes,
             score_agent_steps=_STEPS_PER_EPISODE * score_episodes,
         )
+        return plan._within(60 * minutes, frame_skip=task.frame_skip)
 
+    def _within(self, seconds: float, *, frame_skip: int) -> Self:
+        """Returns this plan with time limits of all stages.
 
-def _time_factor(
-    rounds: int, vision_rounds: int, *, memory_share: int, real_seconds: float
-) -> float:
-    """Returns the factor of the time limits with which a plan for an hour takes an hour.
-
-    The factor is 1 for five rounds, two of which train the vision model, with fine-tuning.
-
-    Args:
-        rounds: number of rounds.
-        vision_rounds: number of initial rounds that train the vision model.
-        memory_share: factor of the training time of memory models.
-        real_seconds: time of the fine-tuning in an hour, in seconds; 0 for no fine-tuning.
-    """
-    anew = min(rounds, vision_rounds)
-    vision = 150 + 90 * (anew - 1)
-    memory = 2 * memory_share * (75 * anew + 60 * (rounds - anew))  # two members
-    return (_TRAINING_SECONDS - real_seconds) / (vision + memory + 150 * rounds)
+        Args:
+            seconds: time of the whole run on two cores.
+            frame_skip: number of frames of the game per agent step.
+        """
+        other = _ROUND_SECONDS * self.rounds + (_REAL_SECONDS if self.real_envs else 0.0)
+        other += _COLLECTING_SHARE * min(seconds, 4 * 3600)
+        training = max(seconds - other, _LEAST_TRAINING_SHARE * seconds)
+        discrete = isinstance(self.memory, CodeMemoryConfig)
+        memory_share = 2 if discrete else 1
+        real = training * (1040 if discrete else 1700) / 3350
+        real = min(real, self.fine_tuning_steps(frame_skip) / _LEAST_REAL_RATE)
+        # Shares of the stages, in seconds of a run of an hour and five rounds with fine-tuning.
+        anew = min(self.rounds, self.vision_rounds)
+        vision = 150 + 90 * (anew - 1)
+        memory = 2 * memory_share * (75 * anew + 60 * (self.rounds - anew))
+        unit = (training - real) / (vision + memory + 150 * self.rounds)
+        member = 2 * memory_share * unit / self.num_members
+        return replace(
+            self,
+            vision_training=replace(self.vision_training, max_seconds=150 * unit),
+            vision_retraining=replace(self.vision_retraining, max_seconds=90 * unit),
+            memory_training=replace(self.memory_training, max_seconds=75 * member),
+            memory_retraining=replace(self.memory_retraining, max_seconds=60 * member),
+            dream_seconds=150 * unit,
+            dream_again_seconds=150 * unit,
+            real_seconds=real if self.real_envs else None,
+        )
 
 
 def _fits_fine_tuning(real_frames: int | None, frame_skip: int) -> bool:

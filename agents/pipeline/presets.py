@@ -32,6 +32,8 @@ class TaskPreset:
         temperature: value of ``temperature``.
         dropout: value of ``dropout``.
         dream_agent_steps: value of ``dream_agent_steps``.
+        dream_frames: maximum length of a dream in frames of the game, which replaces
+            ``dream_agent_steps``; None for no replacement.
         dream: value of ``dream``. Its ``steps`` and ``anneal_by`` are replaced, because a time
             limit ends the training.
         dream_again: value of ``dream_again``, with the same replacements.
@@ -54,6 +56,7 @@ class TaskPreset:
     temperature: float = 1.0
     dropout: bool = True
     dream_agent_steps: int = 50
+    dream_frames: int | None = None
     dream: PPOConfig = field(default_factory=PPOConfig.dream)
     dream_again: PPOConfig = field(
         default_factory=lambda: PPOConfig.dream(
@@ -67,6 +70,8 @@ class TaskPreset:
         for name in ("latent_dim", "sequence_length", "num_members", "vision_rounds"):
             check_int(name, getattr(self, name), at_least=1)
         check_int("dream_agent_steps", self.dream_agent_steps, at_least=1)
+        if self.dream_frames is not None:
+            check_int("dream_frames", self.dream_frames, at_least=1)
         check_float("temperature", self.temperature, above=0)
         for name in ("noise_floor", "noise"):
             check_float(name, getattr(self, name), at_least=0)
@@ -79,11 +84,10 @@ PRESETS = {
     "car-racing": TaskPreset(
         pixel_variance=0.5, mean_frame=False, reward_scale=0.1, ppo_reward_scale=0.05
     ),
-    # An agent step has the reward 4 until the agent dies, and dreams last as long as the game.
     "take-cover": TaskPreset(
         pixel_variance=0.05,
+        mean_frame=False,
         latent_dim=64,
-        reward_scale=0.25,
         features="cell_and_hidden",
         sequence_length=64,
         num_members=1,
@@ -92,7 +96,7 @@ PRESETS = {
         noise=0.3,
         temperature=1.15,
         dropout=False,
-        dream_agent_steps=525,
+        dream_frames=2100,  # as long as the game
         dream=PPOConfig.dream(learning_rate=1e-3, learning_rate_final=1e-4, chunk_rollouts=32),
         dream_again=PPOConfig.dream(
             learning_rate=5e-4, learning_rate_final=5e-5, chunk_rollouts=32

@@ -1,6 +1,5 @@
 import json
 from dataclasses import asdict, replace
-from typing import Literal
 
 import pytest
 
@@ -13,37 +12,54 @@ from wmrl.vision.vae import VAEConfig
 from wmrl.vision.vqvae import VQVAEConfig
 
 
-@pytest.mark.parametrize("latents", ["continuous", "discrete"])
-@pytest.mark.parametrize("rounds", [1, 2, 5, 8])
-@pytest.mark.parametrize("fine_tuning", [True, False])
-def test_an_hour_is_an_hour(
-    latents: Literal["continuous", "discrete"], rounds: int, fine_tuning: bool
-) -> None:
-    plan = TrainingPlan.for_minutes(60, latents=latents, rounds=rounds, fine_tuning=fine_tuning)
-    anew = min(rounds, plan.vision_rounds)
+def limits(plan: TrainingPlan) -> float:
+    """Sum of the time limits of all stages, in seconds."""
+    anew = min(plan.rounds, plan.vision_rounds)
     memory = plan.num_members * (plan.memory_training.max_seconds or 0)
     again = plan.num_members * (plan.memory_retraining.max_seconds or 0)
-    limits = [plan.vision_training.max_seconds, plan.real_seconds]
-    limits += (anew - 1) * [plan.vision_retraining.max_seconds]
-    limits += anew * [memory, plan.dream_seconds]
-    limits += (rounds - anew) * [again, plan.dream_again_seconds]
-    # The rest is collecting and scoring.
-    assert sum(limit or 0 for limit in limits) == pytest.approx(3350)
-    assert (plan.real_seconds or 0) == (
-        {"continuous": 1700, "discrete": 1040}[latents] if fine_tuning else 0
-    )
+    seconds = [plan.vision_training.max_seconds, plan.real_seconds]
+    seconds += (anew - 1) * [plan.vision_retraining.max_seconds]
+    seconds += anew * [memory, plan.dream_seconds]
+    seconds += (plan.rounds - anew) * [again, plan.dream_again_seconds]
+    return sum(each or 0 for each in seconds)
+
+
+@pytest.mark.parametrize("task", ["car-racing", "take-cover", "CartPole-v1"])
+@pytest.mark.parametrize("minutes", [10, 60, 90, 480])
+@pytest.mark.parametrize("rounds", [1, 2, 5, 8])
+@pytest.mark.parametrize("fine_tuning", [True, False])
+def test_a_plan_takes_its_time(task: str, minutes: float, rounds: int, fine_tuning: bool) -> None:
+    game = find_task(task)
+    plan = TrainingPlan.for_minutes(minutes, task=game, rounds=rounds, fine_tuning=fine_tuning)
+    collecting = 2 * min(minutes, 240)  # two seconds per minute
+    assert limits(plan) + plan.least_seconds + collecting == pytest.approx(60 * minutes)
+    assert bool(plan.real_envs) == bool(plan.real_seconds) == fine_tuning
 
 
 def test_a_plan_of_five_rounds_is_the_one_that_was_tuned() -> None:
     plan = TrainingPlan.for_minutes(60)
     assert (plan.vision_training.max_seconds, plan.vision_retraining.max_seconds) == (150, 90)
     assert (plan.memory_training.max_seconds, plan.memory_retraining.max_seconds) == (75, 60)
-    assert (plan.dream_seconds, plan.dream_again_seconds) == (150, 150)
+    assert (plan.dream_seconds, plan.dream_again_seconds, plan.real_seconds) == (150, 150, 1700)
+    plan = TrainingPlan.for_minutes(60, latents="discrete")
+    assert (plan.memory_training.max_seconds, plan.memory_retraining.max_seconds) == (150, 120)
+    assert (plan.dream_seconds, plan.dream_again_seconds, plan.real_seconds) == (150, 150, 1040)
+
+
+def test_a_short_fine_tuning_leaves_its_time_to_the_other_stages() -> None:
+    task = replace(CAR_RACING, name="x", frame_skip=1)
+    plan = TrainingPlan.for_minutes(60, task=task, real_frames=122_880)
+    assert plan.real_seconds == plan.fine_tuning_steps(frame_skip=1) / 200 == 24_576 / 200
+    assert limits(plan) == pytest.approx(3350)
+
+
+def test_a_very_short_plan_trains_for_a_third_of_its_time() -> None:
+    plan = TrainingPlan.for_minutes(1.2)
+    assert limits(plan) == pytest.approx(0.3 * 72)
 
 
 def test_plans_scale_and_are_json() -> None:
     half, whole = TrainingPlan.for_minutes(30), TrainingPlan.for_minutes(60)
-    assert half.real_seconds == 0.5 * (whole.real_seconds or 0)
     assert half.first_frames == whole.first_frames // 2
     json.dumps(asdict(whole))
     assert (half.score_agent_steps, whole.score_agent_steps) == (25 * 300, 50 * 300)
@@ -106,17 +122,15 @@ def test_settings_that_were_tuned_for_a_game_are_for_this_game() -> None:
     assert (other.memory.reward_scale, other.ppo_reward_scale) == (None, None)
 
 
-def test_dreams_of_take_cover_last_as_long_as_the_game() -> None:
-    task = find_task("take-cover")
+@pytest.mark.parametrize("frame_skip", [1, 4, 8])
+def test_dreams_of_take_cover_last_as_long_as_the_game(frame_skip: int) -> None:
+    task = replace(find_task("take-cover"), frame_skip=frame_skip)
     plan = TrainingPlan.for_minutes(60, task=task, rounds=4, fine_tuning=False)
-    assert plan.dream_agent_steps * task.frame_skip == task.max_frames
+    assert plan.dream_agent_steps == -(-task.max_frames // frame_skip)
     assert isinstance(plan.vision, VAEConfig)
     assert isinstance(plan.memory, MDNRNNConfig)
     assert (plan.vision.latent_dim, plan.memory.features) == (64, "cell_and_hidden")
-    assert (plan.temperature, plan.num_members, plan.vision_rounds) == (1.15, 1, 1)
-    seconds = [plan.vision_training.max_seconds, 4 * (plan.dream_seconds or 0)]
-    seconds += [plan.memory_training.max_seconds, 3 * (plan.memory_retraining.max_seconds or 0)]
-    assert sum(each or 0 for each in seconds) == pytest.approx(3350)
+    assert (plan.num_members, plan.vision_rounds) == (1, 1)
     assert TrainingPlan.for_minutes(9, task=task, latents="discrete").noise_floor == 0
 
 
