@@ -1,7 +1,7 @@
 """Runs the whole training loop; after an interruption, the same command resumes it.
 
 Each round collects rollouts, trains the world model, and trains an agent in the dream. The next
-round collects rollouts with that agent. The vision model is trained in the first two rounds only.
+round collects rollouts with that agent. The vision model is trained in the first round or two only.
 Finally the agent is fine-tuned in the real game.
 
 The folder of the run contains a folder for each round (with data/, vision/, memory/ and agent/),

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from wmrl.agents.pipeline.presets import TaskPreset
     from wmrl.vision.vae import VAEConfig
     from wmrl.vision.vqvae import VQVAEConfig
 
@@ -50,12 +51,12 @@ class Args:
     pixel_variance: float | Literal["calibrated"] | None = None
     """VAE: variance of a pixel, given the latents; with 0.5, the loss is that of the paper. The
     smaller the variance, the better small objects are kept. "calibrated" stands for the mean
-    squared error of each batch. If not given, as in wmrl train: 0.5 for car-racing, and calibrated
-    for games without tuned settings."""
+    squared error of each batch. If not given, as in wmrl train: 0.5 for car-racing, 0.05 for
+    take-cover, and calibrated for games without tuned settings."""
     mean_frame: bool | None = None
     """VAE: encode and decode the difference from the mean frame, so that objects on a background
-    that does not change are learned soon. If not given, as in wmrl train: yes, but not for
-    car-racing."""
+    that does not change are learned soon. If not given, as in the model of --init, or without it
+    as in wmrl train: yes for games without tuned settings, no for car-racing and take-cover."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
     """VQ-VAE: kind of quantizer. "ema" and "gradient" learn a codebook, by moving averages or by
     gradient descent; "fsq" is finite scalar quantization."""
@@ -124,7 +125,7 @@ def _model(args: Args, task: str) -> "VAEConfig | VQVAEConfig":
             latent_dim=args.latent_dim,
             kl_floor=args.kl_floor,
             pixel_variance=None if variance == "calibrated" else variance,
-            mean_frame=preset.mean_frame if args.mean_frame is None else args.mean_frame,
+            mean_frame=_mean_frame(args, preset),
         )
     return VQVAEConfig(
         base_channels=args.base_channels,
@@ -135,3 +136,15 @@ def _model(args: Args, task: str) -> "VAEConfig | VQVAEConfig":
         num_downsamplings=args.num_downsamplings,
         warmup_steps=args.warmup_steps,
     )
+
+
+def _mean_frame(args: Args, preset: "TaskPreset") -> bool:
+    from wmrl.vision.base import load_vision
+    from wmrl.vision.vae import VAE
+
+    if args.mean_frame is not None:
+        return args.mean_frame
+    if args.init is not None:
+        init = load_vision(args.init, device="cpu")
+        return isinstance(init, VAE) and init.config.mean_frame
+    return preset.mean_frame

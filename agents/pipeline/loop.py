@@ -21,7 +21,7 @@ from wmrl.agents.controller import ControllerAgent
 from wmrl.agents.evaluation.result import EvaluationResult
 from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
 from wmrl.agents.pipeline.layout import RunLayout
-from wmrl.agents.pipeline.plan import LEAST_EPISODES, TrainingPlan
+from wmrl.agents.pipeline.plan import TrainingPlan
 from wmrl.agents.pipeline.stage_log import StageLog, store_frames
 from wmrl.agents.policy_search.cma_es import CMAES
 from wmrl.agents.policy_search.fitness import DreamFitness
@@ -438,25 +438,17 @@ class _Loop:
 
         The base environment may be a faster reimplementation of the original game.
         """
+        lengths = [summary.length for summary in self._stores[-1].summaries]
         with self._stage_log.paused():
             return evaluate(
                 agent,
-                episodes=self._score_episodes(),
+                episodes=self._plan.scored_episodes(sum(lengths) / len(lengths)),
                 base=self._task.env_id,
                 seed=_CURVE_SEED,
                 world_model=self._world_model,
                 workers=self._workers,
                 progress=self._progress,
             )
-
-    def _score_episodes(self) -> int:
-        """Returns the number of episodes of a score, given the mean length of recorded episodes."""
-        plan = self._plan
-        if plan.score_agent_steps is None:
-            return plan.score_episodes
-        lengths = [summary.length for store in self._stores for summary in store.summaries]
-        affordable = plan.score_agent_steps * len(lengths) // sum(lengths)
-        return min(plan.score_episodes, max(LEAST_EPISODES, affordable))
 
     def _stage(self, name: str, work: Callable[[], None]) -> None:
         new = self._stage_log.seconds(name) is None

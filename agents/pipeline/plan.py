@@ -25,8 +25,7 @@ from wmrl.vision.vqvae import VQVAEConfig
 _REAL_FRAMES = 9_500_000
 _REAL_ENVS = 32
 _FINE_TUNING_SHARE = 0.2  # of the frames in a plan with a limit
-LEAST_EPISODES = 5
-"""Minimum number of episodes of a point of the score curve in plans by time."""
+_LEAST_EPISODES = 5  # of a point of the score curve
 _STEPS_PER_EPISODE = 300  # agent steps up to which all planned episodes are scored
 # Rough estimates of the seconds that rounds take beside the training, on two cores.
 _ROUND_SECONDS, _REAL_SECONDS = 20.0, 30.0
@@ -230,6 +229,17 @@ class TrainingPlan:
         left = (self.real_frames - self.collected_frames) // frame_skip
         return min(self.real.steps, left) // rollout * rollout
 
+    def scored_episodes(self, length: float) -> int:
+        """Returns the number of episodes that are played for a point of the score curve.
+
+        Args:
+            length: mean length of the recorded episodes of the latest round, in agent steps.
+        """
+        if self.score_agent_steps is None:
+            return self.score_episodes
+        affordable = int(self.score_agent_steps / length)
+        return min(self.score_episodes, max(_LEAST_EPISODES, affordable))
+
     @property
     def collected_frames(self) -> int:
         """Number of frames of the real game that all rounds together collect."""
@@ -301,7 +311,7 @@ class TrainingPlan:
             )
         )
         vision = TrainingConfig(steps=1_000_000)
-        score_episodes = max(LEAST_EPISODES, round(50 * min(hours, 1.0)))
+        score_episodes = max(_LEAST_EPISODES, round(50 * min(hours, 1.0)))
         by_time: dict[str, Any] = {"steps": 1_000_000_000, "anneal_by": "time"}
         plan = cls(
             rounds=rounds,

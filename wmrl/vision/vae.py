@@ -43,10 +43,11 @@ class VAEConfig:
             comparison with the KL divergence, so small objects remain visible in the
             reconstructions. If None, the variance is its maximum likelihood estimate, the mean
             squared error of each batch; see :func:`~wmrl.nn.losses.calibrated_error`.
-        mean_frame: True to encode and decode the difference from the mean frame, which training
-            estimates before its first step. A background that does not change is then
-            reconstructed from the start. Otherwise, the VAE learns the background first, and
-            small objects on it many hundreds of steps later. False in the paper.
+        mean_frame: True to encode and decode the difference from the mean frame. Training from
+            scratch estimates it before the first step; further training keeps it. A background
+            that does not change is then reconstructed from the start. Otherwise, the VAE learns the
+            background first, and small objects on it many hundreds of steps later. False in the
+            paper.
         frame_size: height and width of the frames, each from 32 to 128; 64×64 in the paper.
         channels: number of channels of a frame: 3 for color, 1 for gray.
         frame_stack: number of successive frames that the model encodes together. Only the newest
@@ -231,8 +232,9 @@ class VAE(GaussianAutoencoder, Vision):
         hidden = self.decoder_head(latents).relu()
         if not self.config.mean_frame:
             return cast("Tensor", self.decoder(hidden))
-        # The sigmoid is the last layer.
-        return torch.sigmoid(self.decoder[:-1](hidden) + self.mean_frame.logit())
+        # The sigmoid is the last layer. A stranger's artifact may hold any finite mean.
+        mean = self.mean_frame.clamp(_LEAST_LEVEL, 1.0 - _LEAST_LEVEL)
+        return torch.sigmoid(self.decoder[:-1](hidden) + mean.logit())
 
     def _error_loss(self, error: Tensor, size: int) -> Tensor:
         variance = self.config.pixel_variance

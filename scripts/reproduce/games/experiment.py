@@ -4,7 +4,7 @@ import csv
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,9 +56,11 @@ Sources: IRIS (https://arxiv.org/abs/2209.00588) and SimPLe (https://arxiv.org/a
 
 _ATARI = "ALE/"
 _PPO_GAMES = 8
-# PPO's defaults in Stable-Baselines3. Rollouts are shorter only if the training is.
-_ROLLOUT_STEPS, _BATCH_SIZE = 2048, 64
+# PPO's defaults in Stable-Baselines3, with the 2048 steps of a rollout divided among the games.
+# Rollouts are shorter only if the training is.
+_ROLLOUT_STEPS, _BATCH_SIZE = 2048 // _PPO_GAMES, 64
 _LEAST_SIZE = 36  # of the frames that the convolutions of CnnPolicy take
+_UNDESCRIBED = ("action_space", "to_env_action", "frame", "notes")
 _SCORE_GAMES = 20  # as in evaluate
 
 
@@ -369,7 +371,10 @@ def _play(
 
 
 def _about(task: Task) -> dict[str, Any]:
-    return {"task": task.name, "frame_skip": task.frame_skip, "frame_stack": task.frame_stack}
+    """Describes a task by all of its attributes apart from functions and notes."""
+    names = [each.name for each in fields(task) if each.name not in _UNDESCRIBED]
+    described = {name: getattr(task, name) for name in names}
+    return {**described, "env_kwargs": dict(task.env_kwargs), "action_space": str(task.actions)}
 
 
 def _score(returns: Sequence[float]) -> dict[str, Any]:

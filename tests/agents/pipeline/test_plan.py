@@ -71,6 +71,16 @@ def test_plans_scale_and_are_json() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("length", "episodes"), [(1, 50), (300, 50), (301, 49), (500, 30), (3000, 5), (27000, 5)]
+)
+def test_scores_of_long_episodes_are_of_fewer(length: float, episodes: int) -> None:
+    plan = TrainingPlan.for_minutes(60)
+    assert plan.scored_episodes(length) == episodes
+    assert replace(plan, score_agent_steps=None).scored_episodes(length) == 50
+    assert replace(plan, score_episodes=2).scored_episodes(length) == 2
+
+
 def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
     plan = TrainingPlan.for_minutes(1.2)
     assert 72 < plan.least_seconds < 180

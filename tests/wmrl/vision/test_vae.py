@@ -185,6 +185,19 @@ def test_reconstructions_start_with_the_mean_frame(frame_stack: int) -> None:
     torch.testing.assert_close(255 * vae.mean_frame, mean.permute(2, 0, 1))
 
 
+def test_the_mean_frame_is_saved(tmp_path: Path) -> None:
+    config = VAEConfig(base_channels=2, latent_dim=4, frame_size=(32, 32), mean_frame=True)
+    vae = VAE(config)
+    frames = torch.full((2, 32, 32, 3), 51, dtype=torch.uint8)
+    vae.prepare(0, lambda: itertools.repeat(frames), torch.Generator())
+    vae.save(tmp_path / "vae")
+    loaded = load_vision(tmp_path / "vae", device="cpu")
+    torch.testing.assert_close(loaded.mean_frame, torch.full((3, 32, 32), 0.2), atol=1e-3, rtol=0)
+    # Weights of any finite size give finite pixels.
+    loaded.mean_frame.fill_(2.0)
+    assert torch.isfinite(loaded._decode(torch.zeros(1, 4))).all()
+
+
 def test_small_objects_are_learned_soon_with_the_mean_frame() -> None:
     generator = torch.Generator().manual_seed(0)
     frames = scene(256, generator)

@@ -162,7 +162,7 @@ def test_the_table() -> None:
     assert "--minutes 0.5 --rounds 1`" in single
     assert "limited to 2,000 agent steps" in single
     assert "are not random" not in single
-    assert "hyperparameters, on\nsingle frames." in single
+    assert "hyperparameters, on\nsingle frames of 8" in single
     assert single.endswith("\n| Maze-v0 | 0.50 | -0.25 | – | 1,200,000 | – |\n")
 
 
@@ -173,8 +173,8 @@ Mean returns of 100 episodes of the real game, ± the standard deviation over 2 
 training. The agents are those of `wmrl train --minutes 20 --rounds 5`, with the defaults
 of all other settings; Atari games are limited to 100,000 agent steps. PPO
 is that of Stable-Baselines3, with `CnnPolicy` and its default hyperparameters, on
-stacks of 4 frames. It has as many agent steps of the real game, rounded up to
-whole rollouts. Published figures are those of Atari games without sticky actions, by
+stacks of 4 frames of 8 parallel games. It has as many agent steps of the real game, rounded up
+to whole rollouts. Published figures are those of Atari games without sticky actions, by
 [IRIS](https://arxiv.org/abs/2209.00588) and [SimPLe](https://arxiv.org/abs/1903.00374).
 Made by `wmrl reproduce games`; every run is in [results.json](results.json).
 Without sticky actions, Atari games are not random, so all episodes of a trained agent are
