@@ -194,9 +194,9 @@ def test_targets_out_of_reach_are_refused():
     for target, message in (
         (
             (0, 5),
-            r"target: expected a point between 2 and 4 .* got \[0.0, 5.0\], at a distance of 5",
+            r"target: expected a point .* from 2 to 4 .* got \[0.0, 5.0\] at a distance of 5",
         ),
-        ((1, 1), "target: expected a point between 2 and 4"),
+        ((1, 1), "target: expected a point at a distance from 2 to 4"),
         ((3, 0.1), "outside of all obstacles"),
         ((0, math.nan), r"target: expected points \(x, y\) of finite"),
         ((0, 1, 2), r"target: expected points \(x, y\) of finite"),

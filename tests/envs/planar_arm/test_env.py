@@ -188,7 +188,7 @@ def test_bad_calls_are_refused():
     for kwargs, message in (
         ({"num_joints": 0}, "num_joints: expected"),
         ({"render_mode": "ascii"}, "render_mode: expected one of 'human', 'rgb_array', None, got"),
-        ({"target": (2, 0)}, "target: expected a point between 0 and 1"),
+        ({"target": (2, 0)}, "target: expected a point at a distance from 0 to 1"),
         ({"target": (0.5, 0), "obstacles": [(0.5, 0, 0.1)]}, "target: .* outside of all obstacles"),
         ({"obstacles": [(0, 0, 0.1)]}, "obstacles: expected the base"),
         (

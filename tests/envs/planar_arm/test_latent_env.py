@@ -155,7 +155,7 @@ def test_bad_calls_are_refused(encoding):
         ({"num_joints": 20}, "num_joints: expected 6 joints .as in the encoding., got 20"),
         ({"link_lengths": [1, 1]}, "link_lengths: expected 6 joints .* got 2; use 6"),
         ({"link_lengths": 3}, "link_lengths: expected a sequence with one number"),
-        ({"target": (2, 0)}, "target: expected a point between 0 and 1"),
+        ({"target": (2, 0)}, "target: expected a point at a distance from 0 to 1"),
         ({"latent_limit": 0}, "latent_limit: expected above 0, got 0"),
         ({"device": "abacus"}, "device: expected"),
         ({"locks": {6: 0.0}}, "locks: expected joints from 0 to 5"),

@@ -37,7 +37,7 @@ def test_poses_on_target_are_near_and_free() -> None:
 
 
 def test_clear_errors() -> None:
-    with pytest.raises(ValueError, match="target: expected a point between 0 and 1"):
+    with pytest.raises(ValueError, match="target: expected a point at a distance from 0 to 1"):
         ReachObjective(arm=Arm(num_joints=4), target=(1.0, 1.0))
     objective = ReachObjective(arm=Arm(num_joints=4), target=(0.0, 0.5))
     with pytest.raises(ValueError, match="actions: expected shape"):

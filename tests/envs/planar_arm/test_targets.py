@@ -48,13 +48,13 @@ def test_random_targets_follow_their_generator():
 def test_bad_targets_are_refused():
     with pytest.raises(ValueError, match=r"target: expected a point \(x, y\), 'random' or None"):
         ArmTargets(Arm(), "anywhere")
-    with pytest.raises(ValueError, match="target: expected a point between 0 and 1"):
+    with pytest.raises(ValueError, match="target: expected a point at a distance from 0 to 1"):
         ArmTargets(Arm(), (1, 1))
     with pytest.raises(ValueError, match=r"options\['target'\]: expected none.*target='random'"):
         draw(ArmTargets(Arm()), options={"target": (0, 1)})
     targets = ArmTargets(Arm(), "random")
     for target, message in (
-        ((1, 1), r"options\['target'\]: expected a point between 0 and 1"),
+        ((1, 1), r"options\['target'\]: expected a point at a distance from 0 to 1"),
         ([(0, 1)] * 3, r"options\['target'\]: expected shape \(2,\) or \(4, 2\), got \(3, 2\)"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -137,9 +137,9 @@ def test_saved_and_loaded(memory: Memory[Any], tmp_path: Path) -> None:
 
 def test_only_its_own_vision(memory: Memory[Any]) -> None:
     memory.check_vision("5" * 64)
-    with pytest.raises(ArtifactError, match="on the vision model with digest 555555555555…, got"):
+    with pytest.raises(ArtifactError, match=r"got one .* digest 555555555555…; train"):
         memory.check_vision("6" * 64)
-    with pytest.raises(ArtifactError, match="got a vision model without a digest, which was never"):
+    with pytest.raises(ArtifactError, match="on a vision model without a digest, which was never"):
         memory.check_vision(None)
 
 

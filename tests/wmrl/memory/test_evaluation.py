@@ -64,20 +64,33 @@ def test_predictions_are_judged_on_real_steps_only() -> None:
     episode = _episode(5)
     data = LatentDataset([episode], length=9, batch_size=2, seed=0)  # padded by four
     report = prediction_report(memory, data, num_batches=3)
-    latents = episode.mean.float()[None]
-    with torch.no_grad():
-        predicted, _ = memory(latents[:, :-1], episode.actions[None])
-    likelihood = mixture_log_likelihood(*predicted[:3], latents[:, 1:]).mean().item()
+    windows = [
+        (batch.latents[row, : real + 1], batch.actions[row, :real], batch.rewards[row, :real])
+        for batch in map(data.batch, range(3))
+        for row, real in enumerate(batch.mask.sum(1).tolist())
+    ]
+    likelihoods, expected_rewards, log_losses = [], [], []
+    for latents, actions, _ in windows:  # each ends with the episode, which terminates
+        with torch.no_grad():
+            predicted, _ = memory(latents[None, :-1], actions[None])
+        likelihoods.append(mixture_log_likelihood(*predicted[:3], latents[None, 1:])[0])
+        expected_rewards.append(predicted.reward[0])
+        p = torch.sigmoid(predicted.termination[0])
+        log_losses.append(-torch.cat((torch.log(1 - p[:-1]), torch.log(p[-1:]))))
+    likelihood = torch.cat(likelihoods).mean().item()
     assert report["log_likelihood_per_dimension"] == pytest.approx(likelihood, rel=1e-5)
-    after, before = latents[0, 1:].numpy(), latents[0, :-1].numpy()
+    after = torch.cat([latents[1:] for latents, *_ in windows]).numpy()
+    before = torch.cat([latents[:-1] for latents, *_ in windows]).numpy()
     trivial = [norm(0, e.std(0)).logpdf(e - e.mean(0)).mean() for e in (after, after - before)]
     assert report["trivial_log_likelihood_per_dimension"] == pytest.approx(max(trivial), rel=1e-4)
-    expected = explained_variance(predicted.reward[0], episode.rewards)
+    rewards = torch.cat([rewards for *_, rewards in windows])
+    expected = explained_variance(torch.cat(expected_rewards), rewards)
     assert report["reward_r2"] == pytest.approx(expected, rel=1e-4)
-    assert (report["terminations"], report["steps"]) == (6, 30)
-    p = torch.sigmoid(predicted.termination[0])
-    log_loss = -(torch.log(1 - p[:-1]).sum() + torch.log(p[-1])) / 5
-    assert report["termination_log_loss"] == pytest.approx(log_loss.item(), rel=1e-4)
+    assert (report["terminations"], report["steps"]) == (6, len(after))
+    assert len(after) < 30  # at least one window starts within the episode
+    assert report["termination_log_loss"] == pytest.approx(
+        torch.cat(log_losses).mean().item(), rel=1e-4
+    )
 
 
 def _assert_close(got: dict[str, Any], expected: dict[str, Any]) -> None:

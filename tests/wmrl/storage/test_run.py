@@ -209,7 +209,7 @@ def test_another_configuration_is_refused_by_field(
 
 def test_a_foreign_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("not JSON")
-    with pytest.raises(RunError, match="should hold the configuration of a run; delete it"):
+    with pytest.raises(RunError, match="should hold the configuration of a run; delete this file"):
         Run(tmp_path, config=CONFIG)
 
 

@@ -124,7 +124,9 @@ def test_every_epoch_shows_each_image_once() -> None:
 
 
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"images: expected shape \(N, 16, 16, 1\), got \(64, 8"):
+    with pytest.raises(
+        ValueError, match=r"images: expected shape \(N, 16, 16, 1\), as in config, got \(64, 8"
+    ):
         train_on_images(
             images(64, 0),
             images(32, 1),

@@ -319,7 +319,7 @@ def test_errors(
     with pytest.raises(ValueError, match="init: expected a controller with ControllerConfig"):
         find(tmp_path / "init", world_model, init=small)
     blind = WorldModel.open(STEERED, world_model.vision, None)
-    with pytest.raises(ValueError, match="world_model: expected one with a memory"):
+    with pytest.raises(ValueError, match="world_model: expected a world model with a memory"):
         find(tmp_path / "blind", blind)
     with pytest.raises(ValueError, match="shrinkings: expected at least 1, got 0"):
         DriverSearchConfig(shrinkings=0)
