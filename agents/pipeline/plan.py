@@ -24,6 +24,7 @@ from wmrl.vision.vqvae import VQVAEConfig
 # four of them per agent step.
 _REAL_FRAMES = 9_500_000
 _REAL_ENVS = 32
+_DREAM_AGENT_STEPS = 50
 _FINE_TUNING_SHARE = 0.2  # of the frames in a plan with a limit
 _LEAST_EPISODES = 5  # of a point of the score curve
 _STEPS_PER_EPISODE = 300  # agent steps up to which all planned episodes are scored
@@ -136,7 +137,7 @@ class TrainingPlan:
     evolution: CMAESConfig = field(default_factory=CMAESConfig)
     trials: DreamFitnessConfig = field(default_factory=DreamFitnessConfig)
     dreams: int = 256
-    dream_agent_steps: int = 50
+    dream_agent_steps: int = _DREAM_AGENT_STEPS
     dream: PPOConfig = field(default_factory=PPOConfig.dream)
     dream_seconds: float | None = None
     dream_again: PPOConfig = field(default_factory=PPOConfig.dream)
@@ -196,9 +197,13 @@ class TrainingPlan:
         This is the time of the work that has no time limit: starting games, encoding frames,
         evaluating models and agents, and warming up a VQ-VAE.
         """
-        least = _ROUND_SECONDS * self.rounds + (_REAL_SECONDS if self.real_envs else 0.0)
-        warm_ups = self.vision_rounds if isinstance(self.vision, VQVAEConfig) else 0
-        return least + _WARM_UP_SECONDS * min(warm_ups, 1)
+        warm_up = _WARM_UP_SECONDS if isinstance(self.vision, VQVAEConfig) else 0.0
+        return self._untimed_seconds + warm_up
+
+    @property
+    def _untimed_seconds(self) -> float:
+        """Estimated seconds of starting games, encoding and scoring on two cores."""
+        return _ROUND_SECONDS * self.rounds + (_REAL_SECONDS if self.real_envs else 0.0)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -330,9 +335,9 @@ class TrainingPlan:
             noise=preset.noise,
             temperature=preset.temperature,
             dropout=preset.dropout,
-            dream_agent_steps=-(-preset.dream_frames // task.frame_skip)
-            if preset.dream_frames
-            else preset.dream_agent_steps,
+            dream_agent_steps=_DREAM_AGENT_STEPS
+            if preset.dream_frames is None
+            else -(-preset.dream_frames // task.frame_skip),
             ppo_reward_scale=preset.ppo_reward_scale,
             first_frames=first,
             round_frames=later,
@@ -358,8 +363,7 @@ class TrainingPlan:
             seconds: time of the whole run on two cores.
             frame_skip: number of frames of the game per agent step.
         """
-        other = _ROUND_SECONDS * self.rounds + (_REAL_SECONDS if self.real_envs else 0.0)
-        other += _COLLECTING_SHARE * min(seconds, 4 * 3600)
+        other = self._untimed_seconds + _COLLECTING_SHARE * min(seconds, 4 * 3600)
         training = max(seconds - other, _LEAST_TRAINING_SHARE * seconds)
         discrete = isinstance(self.memory, CodeMemoryConfig)
         memory_share = 2 if discrete else 1

@@ -31,9 +31,8 @@ class TaskPreset:
         noise: value of ``noise``.
         temperature: value of ``temperature``.
         dropout: value of ``dropout``.
-        dream_agent_steps: value of ``dream_agent_steps``.
-        dream_frames: maximum length of a dream in frames of the game, which replaces
-            ``dream_agent_steps``; None for no replacement.
+        dream_frames: maximum length of a dream in frames of the game; None for the default number
+            of agent steps, whatever the frame skip is.
         dream: value of ``dream``. Its ``steps`` and ``anneal_by`` are replaced, because a time
             limit ends the training.
         dream_again: value of ``dream_again``, with the same replacements.
@@ -55,7 +54,6 @@ class TaskPreset:
     noise: float = 0.6
     temperature: float = 1.0
     dropout: bool = True
-    dream_agent_steps: int = 50
     dream_frames: int | None = None
     dream: PPOConfig = field(default_factory=PPOConfig.dream)
     dream_again: PPOConfig = field(
@@ -69,7 +67,6 @@ class TaskPreset:
         check_fields(self)
         for name in ("latent_dim", "sequence_length", "num_members", "vision_rounds"):
             check_int(name, getattr(self, name), at_least=1)
-        check_int("dream_agent_steps", self.dream_agent_steps, at_least=1)
         if self.dream_frames is not None:
             check_int("dream_frames", self.dream_frames, at_least=1)
         check_float("temperature", self.temperature, above=0)

@@ -95,6 +95,16 @@ def test_the_variance_of_pixels_is_given_or_the_tasks(
     assert cli.run(["train-vision", str(make_store(task)), *given, *size]) == 0
     vision = load_vision(tmp_path / "artifact", device="cpu")
     assert vision.config.pixel_variance == variance
+    assert vision.config.mean_frame == (task == "maze")
+
+
+def test_further_training_keeps_the_kind_of_decoder(make_store: MakeStore, tmp_path: Path) -> None:
+    size = ["--base-channels", "4", "--steps", "3", "--batch-size", "4"]
+    words = ["train-vision", str(make_store("maze")), *size, "-o"]
+    assert cli.run([*words, str(tmp_path / "first"), "--mean-frame", "False"]) == 0
+    first = str(tmp_path / "first" / "artifact")
+    assert cli.run([*words, str(tmp_path / "more"), "--init", first]) == 0
+    assert not load_vision(tmp_path / "more" / "artifact", device="cpu").config.mean_frame
 
 
 @pytest.mark.parametrize(("task", "scale"), [("car-racing", 0.1), ("maze", 1.0)])

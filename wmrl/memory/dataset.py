@@ -112,10 +112,10 @@ class LatentDataset:
 
     A window consists of L consecutive transitions of one episode. If a window would start before
     the episode, the window is shifted to the start. If it extends beyond the end, it is padded. The
-    end of an episode is therefore at any of the L transitions with the same probability; a memory
-    can't predict it by counting. Transitions near the start are drawn more often than the others.
-    For each batch, latents are drawn anew from their posteriors (μ, σ). The batch of a training
-    step depends only on the data, the seed and the step.
+    end of a long episode is therefore at any of the L transitions with the same probability, so
+    that a memory can't predict it by counting. Transitions near the start are drawn more often than
+    the others. For each batch, latents are drawn anew from their posteriors (μ, σ). The batch of a
+    training step depends only on the data, the seed and the step.
 
     Args:
         episodes: encoded episodes, each of at least one agent step.

@@ -46,8 +46,7 @@ class VAEConfig:
         mean_frame: True to encode and decode the difference from the mean frame. Training from
             scratch estimates it before the first step; further training keeps it. A background
             that does not change is then reconstructed from the start. Otherwise, the VAE learns the
-            background first, and small objects on it many hundreds of steps later. False in the
-            paper.
+            background first, and small objects on it hundreds of steps later. False in the paper.
         frame_size: height and width of the frames, each from 32 to 128; 64×64 in the paper.
         channels: number of channels of a frame: 3 for color, 1 for gray.
         frame_stack: number of successive frames that the model encodes together. Only the newest

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from wmrl.agents.pipeline.presets import preset_of
 from wmrl.agents.policy_search.cma_es import CMAESConfig
 from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
 from wmrl.agents.ppo.config import PPOConfig
@@ -31,6 +32,9 @@ from wmrl.vision.vae import VAEConfig
 
 Learner = Literal["ppo", "cma-es"]
 
+# The world model and PPO have the settings of the training loop.
+_PRESET = preset_of("take-cover")
+
 LEARNERS: dict[Learner, str] = {
     "ppo": "PPO, a network on [z, c, h]",
     "cma-es": "CMA-ES, a linear controller on [z, c, h] with thresholds",
@@ -50,8 +54,7 @@ class WorldModelConfig:
             of walls and floor, which the memory model then has to predict.
         vision_training: configuration of the vision model's training.
         memory: configuration of each memory model in the ensemble. By default, agents observe the
-            LSTM's cell state c and hidden state h, as in World Models, and rewards are multiplied
-            by 0.25, because the game's reward is 4 for each agent step.
+            LSTM's cell state c and hidden state h, as in World Models.
         memory_training: configuration of each memory model's training.
         num_members: number of memory models in the ensemble; 1 for a single memory model.
         pessimism: weight k of the disagreement between memory models. The reward in a dream is the
@@ -60,17 +63,23 @@ class WorldModelConfig:
     """
 
     episodes: int = 2000
-    vision: VAEConfig = field(default_factory=lambda: VAEConfig(latent_dim=64, pixel_variance=0.05))
+    vision: VAEConfig = field(
+        default_factory=lambda: VAEConfig(
+            latent_dim=_PRESET.latent_dim,
+            pixel_variance=_PRESET.pixel_variance,
+            mean_frame=_PRESET.mean_frame,
+        )
+    )
     vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=6_000))
     memory: MDNRNNConfig = field(
         default_factory=lambda: MDNRNNConfig(
-            hidden_dim=256, reward_scale=0.25, features="cell_and_hidden"
+            reward_scale=_PRESET.reward_scale, features=_PRESET.features
         )
     )
     memory_training: MemoryTrainingConfig = field(
         default_factory=lambda: MemoryTrainingConfig(
             steps=8000,
-            sequence_length=64,
+            sequence_length=_PRESET.sequence_length,
             start_states=StartStatesConfig(max_states=1024, warmup_frames=40),
         )
     )
@@ -102,12 +111,8 @@ class AgentTrialConfig:
     """
 
     ppo: PPOConfig = field(
-        default_factory=lambda: PPOConfig.dream(
-            steps=6_000_000,
-            chunk_rollouts=32,
-            learning_rate=1e-3,
-            learning_rate_final=1e-4,
-            reward_scale=0.02,
+        default_factory=lambda: replace(
+            _PRESET.dream, steps=6_000_000, reward_scale=_PRESET.ppo_reward_scale
         )
     )
     num_envs: int = 256
