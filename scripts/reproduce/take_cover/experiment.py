@@ -112,7 +112,7 @@ class AgentTrialConfig:
 
     ppo: PPOConfig = field(
         default_factory=lambda: replace(
-            _PRESET.dream, steps=6_000_000, reward_scale=_PRESET.ppo_reward_scale
+            _PRESET.dream, steps=6_000_000, reward_scale=_PRESET.ppo_reward_scale or 1.0
         )
     )
     num_envs: int = 256
