@@ -20,7 +20,7 @@ def evaluation_seeds(count: int, *, first: int = EVALUATION_SEEDS.start) -> tupl
     check_int("count", count, at_least=1)
     if first not in EVALUATION_SEEDS or first + count - 1 not in EVALUATION_SEEDS:
         raise ValueError(
-            f"seed: expected a first seed from {EVALUATION_SEEDS.start} to "
+            f"first: expected a seed from {EVALUATION_SEEDS.start} to "
             f"{EVALUATION_SEEDS.stop - count} for {count} consecutive evaluation seeds, got "
             f"{first}; other seeds are for training"
         )

@@ -47,9 +47,11 @@ def check_options(args: Any) -> None:
                 check_seed(item.name, number)  # type: ignore[arg-type]
             elif item.name in _ABOVE_ZERO:
                 check_float(item.name, number, above=0)
-            elif isinstance(number, int) and item.name not in _NOT_COUNTS:
-                check_int(item.name, number, at_least=1)
-            elif item.name not in _SIGNED:
+            elif item.name in _SIGNED:
+                continue
+            elif isinstance(number, int):
+                check_int(item.name, number, at_least=0 if item.name in _NOT_COUNTS else 1)
+            else:
                 check_float(item.name, number, at_least=0)
 
 

@@ -175,6 +175,7 @@ OPTIONS = [
     ("train-vision", {"minutes": -5.0}, "minutes: expected above 0, got -5.0"),
     ("train-vision", {"levels": (8, 0)}, "levels: expected at least 1, got 0"),
     ("train-vision", {"warmup_steps": -1}, "warmup_steps: expected at least 0, got -1"),
+    ("collect", {"workers": -1}, "workers: expected at least 0, got -1"),
     ("train-vision", {"learning_rate": math.nan}, "learning_rate: expected a finite number"),
     ("train-memory", {"num_members": 0}, "num_members: expected at least 1, got 0"),
     ("train-memory", {"minutes": math.inf}, "minutes: expected a finite number, got inf"),

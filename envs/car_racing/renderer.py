@@ -41,7 +41,7 @@ class StatePainter:
             recolor the polygons.
 
     Raises:
-        ValueError: ``road`` or ``road_rgb`` has the wrong shape, or contains NaN or infinity.
+        ValueError: an array has the wrong shape, or contains NaN or infinity.
     """
 
     def __init__(
@@ -52,10 +52,14 @@ class StatePainter:
         ground_rgb: np.ndarray,
         grass_rgb: np.ndarray,
     ):
-        check_shape("road", road, ("P", 4, 2))
-        check_shape("road_rgb", road_rgb, (len(road), 3))
-        check_finite("road", road)
-        check_finite("road_rgb", road_rgb)
+        for name, array, shape in (
+            ("road", road, ("P", 4, 2)),
+            ("road_rgb", road_rgb, (len(road), 3)),
+            ("ground_rgb", ground_rgb, (3,)),
+            ("grass_rgb", grass_rgb, (3,)),
+        ):
+            check_shape(name, array, shape)
+            check_finite(name, array)
         self._road = np.ascontiguousarray(road, np.float64)
         self._colors = np.concatenate([_FIXED_COLORS, road_rgb]).astype(np.float64)
         self._colors[rasterizer.GROUND] = ground_rgb

@@ -253,8 +253,8 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         given = np.asarray(options["start"])
         if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (count,)):
             raise ValueError(
-                f"options['start']: expected an index, or {count} indices, got "
-                f"{options['start']!r:.100}; give one integer, or one for each dream to reset"
+                f"options['start']: expected one index, or one for each of the {count} dreams that "
+                f"are reset, got {options['start']!r:.100}; give an integer, or a list of integers"
             )
         indices = np.broadcast_to(given.astype(np.int64), (count,))
         available = self._memory.num_start_states

@@ -31,7 +31,12 @@ def derive_task(env_id: str, options: Mapping[str, Any]) -> Task:
         env_id: id of the environment, or ``"module:id"``.
         options: attributes of the task and keyword arguments of the environment, by name.
     """
-    names = {item.name for item in fields(Task)} - {"env_id", "notes"}
+    names = {item.name for item in fields(Task)} - {"env_id"}
+    if "notes" in options:
+        raise ValueError(
+            "notes: expected no notes, because they are written for a derived task, got "
+            f"{options['notes']!r:.100}; remove the argument, or use dataclasses.replace afterwards"
+        )
     given = {name: value for name, value in options.items() if name in names}
     others = {name: value for name, value in options.items() if name not in names}
     kwargs = {**given.pop("env_kwargs", {}), **others}

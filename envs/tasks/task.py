@@ -291,7 +291,7 @@ class Task:
             ImportError: a package that the environment needs is not installed.
             ValueError: the environment's observations contain several images; or they contain no
                 image, and the render mode ``"rgb_array"`` is missing; or the action space is not
-                supported; or an attribute is invalid.
+                supported; or an attribute is invalid, or is ``notes``.
 
         Example:
             >>> from wmrl.envs import Task

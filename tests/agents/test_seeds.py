@@ -12,7 +12,7 @@ def test_evaluation_seeds():
 
 @pytest.mark.parametrize(("count", "first"), [(1, 999_999), (2, 1_999_999), (1, 2_000_000)])
 def test_evaluation_seeds_stay_in_their_range(count, first):
-    with pytest.raises(ValueError, match="other seeds are for training"):
+    with pytest.raises(ValueError, match=r"^first: expected .*; other seeds are for training"):
         evaluation_seeds(count, first=first)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from toy_game import TOY
 
 from wmrl.dream import DreamState
+from wmrl.envs.car_racing import StatePainter
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.tasks.task import Task
@@ -143,6 +144,21 @@ def test_a_wrong_number_of_seeds_is_refused(environments: dict[str, Any], name: 
         environments[name].reset(seed=[None, -2])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"road": np.zeros((2, 3, 2))}, r"^road: expected shape \(P, 4, 2\)"),
+        ({"road_rgb": np.zeros((1, 3))}, r"^road_rgb: expected shape \(2, 3\)"),
+        ({"ground_rgb": np.zeros(4)}, r"^ground_rgb: expected shape \(3,\)"),
+        ({"grass_rgb": np.full(3, np.nan)}, r"^grass_rgb: expected finite numbers"),
+    ],
+)
+def test_wrong_colors_are_refused(change: dict[str, np.ndarray], message: str) -> None:
+    colors = {"road_rgb": np.zeros((2, 3)), "ground_rgb": np.zeros(3), "grass_rgb": np.zeros(3)}
+    with pytest.raises(ValueError, match=message):
+        StatePainter(**{"road": np.zeros((2, 4, 2)), **colors, **change})
+
+
 def test_positions_that_are_not_finite_are_not_drawn() -> None:
     env: Any = gym.make("vsg/CarRacing-v3").unwrapped
     env.reset(seed=0)
@@ -163,9 +179,9 @@ def test_positions_that_are_not_finite_are_not_drawn() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"start": 1.5}, r"options\['start'\]: expected an index, or 2 indices, got 1\.5"),
-        ({"start": np.nan}, r"options\['start'\]: expected an index, or 2 indices, got nan"),
-        ({"start": [0, 1, 2]}, r"options\['start'\]: expected an index, or 2 indices"),
+        ({"start": 1.5}, r"options\['start'\]: expected one .* the 2 dreams .* got 1\.5"),
+        ({"start": np.nan}, r"options\['start'\]: expected one index, .* got nan"),
+        ({"start": [0, 1, 2]}, r"options\['start'\]: expected one index, .* got \[0, 1, 2\]"),
         ({"start": 10**6}, r"options\['start'\]: expected indices from 0 to 5"),
         ({"state": 3}, r"options\['state'\]: expected a DreamState, got 3"),
         ({"reset_mask": np.zeros(2, bool)}, r"options\['reset_mask'\]: expected shape \(2,\)"),

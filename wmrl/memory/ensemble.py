@@ -163,17 +163,19 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
             raise ValueError(
                 f"members: expected memories of class {cls.member_class.__name__}, got {found}"
             )
-        configs = [member.config for member in members]
-        if any(config != configs[0] for config in configs):
-            raise ValueError(
-                f"members: expected memories with the same configuration, including the same "
-                f"vision_digest, got {configs}; train all members with the same options"
-            )
+        configs = [asdict(member.config) for member in members]
+        for name, first in configs[0].items():
+            found = [config[name] for config in configs]
+            if any(value != first for value in found):
+                raise ValueError(
+                    f"members: expected memories with the same configuration, got {name} {found}; "
+                    "train all members with the same options"
+                )
         config = cls.config_class(
             num_members=len(members),
             pessimism=pessimism,
             noise_floor=noise_floor,
-            member=asdict(configs[0]),
+            member=configs[0],
         )
         ensemble = cls(config).to(members[0].device)
         for own, given in zip(ensemble.members, members, strict=True):

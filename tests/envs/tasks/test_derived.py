@@ -204,6 +204,8 @@ def test_choices_take_precedence_and_are_not_explained() -> None:
     assert "Episodes" not in notes_of(task)
     with pytest.raises(ValueError, match=r"frame_size\[0\]: expected"):
         Task.from_env("Any/Game-v0", frame_size=(0, 4))
+    with pytest.raises(ValueError, match=r"^notes: expected no notes"):
+        Task.from_env("Any/Game-v0", notes=("mine",))
 
 
 def test_a_frame_that_cannot_be_used_is_noticed_at_once() -> None:

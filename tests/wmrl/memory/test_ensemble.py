@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,11 @@ def test_members_are_copies(members: list[MDNRNN]) -> None:
 def test_wrong_members_are_named(members: list[MDNRNN]) -> None:
     with pytest.raises(ValueError, match="members: expected at least one memory"):
         MemoryEnsemble.of([])
-    other = MDNRNN(MDNRNNConfig(latent_dim=4, hidden_dim=12, num_mixtures=3, vision_digest="w"))
+    other = MDNRNN(replace(_MEMBER, vision_digest="w"))
     with pytest.raises(ValueError, match=r"expected memories of class MDNRNN, got \['Code"):
         MemoryEnsemble.of([CodeMemory(CodeMemoryConfig(hidden_dim=4))])
-    with pytest.raises(ValueError, match="members: expected memories with the same configuration"):
+    message = r"^members: expected .*, got vision_digest \['v', 'w'\]; train all members"
+    with pytest.raises(ValueError, match=message):
         MemoryEnsemble.of([members[0], other])
 
 
