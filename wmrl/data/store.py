@@ -21,6 +21,7 @@ raises an error, except for the index, which is rebuilt.
 
 import hashlib
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -141,7 +142,8 @@ class RolloutStore:
         """Reads which episodes are in the store, including those that other processes have written.
 
         In mode ``"a"``, unless another process is writing, this method also removes files that
-        killed writers left behind, and repairs a damaged index.
+        killed writers left behind, and repairs a damaged index. Otherwise a warning names the
+        episodes that are in the index, but no longer in the store.
 
         Raises:
             StoreError: the folder of the episodes is missing, or an episode that is not in the
@@ -166,8 +168,18 @@ class RolloutStore:
             repair: True to rewrite the index if it is damaged or does not match the episodes. A
                 caller that passes True must hold the store's exclusive lock.
         """
-        present = episode_indices(self.path)
         index = read_index(self.path / INDEX)
+        # Writers add an episode's folder before its line, so read in this order, no line of the
+        # index is without a folder, unless somebody removed the folder.
+        present = episode_indices(self.path)
+        lost = sorted(set(index or ()) - set(present))
+        if lost and not repair:
+            warnings.warn(
+                f"{self.path / EPISODES}: {len(lost)} of {len(index or ())} episodes in the index "
+                f"are missing, {lost[:10]} for example; the same wmrl collect command collects "
+                "them again",
+                stacklevel=4,
+            )
         known = {**(index or {}), **self._summaries}
         self._summaries = {
             number: known[number] if number in known else self._read_attributes(number)["summary"]
