@@ -72,6 +72,11 @@ COMMANDS = {
     "record": Command(
         "record", "record a video of an agent: real frame, reconstruction and dream", "file"
     ),
+    "export minari": Command("export_minari", "write a rollout store as a Minari dataset"),
+    "export onnx": Command(
+        "export_onnx", "write a vision model or a memory as ONNX files, and check them"
+    ),
+    "import minari": Command("import_minari", "read a Minari dataset into a rollout store"),
     "reproduce kl": Command(
         "reproduce.kl.command",
         "fit one Gaussian to another by minimizing KL(q‖p), with several estimators",
@@ -117,6 +122,7 @@ COMMANDS = {
 _NEXT = {
     "demo": "wmrl play dream, or wmrl train for an agent that learns everything from scratch",
     "collect": "wmrl train-vision {store} -o runs/vision",
+    "import minari": "wmrl train-vision {out} -o runs/vision",
     "train-vision": "wmrl train-memory STORE --vision {out}/artifact -o runs/memory",
     "train-memory": "wmrl train-controller runs/agent --task TASK --vision {vision} "
     "--memory {out}/artifact",

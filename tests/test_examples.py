@@ -94,6 +94,7 @@ def failures(test: doctest.DocTest) -> str:
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where examples may write
+    monkeypatch.setenv("MINARI_DATASETS_PATH", "datasets")
     tests = found_examples(import_module(name))
     documented = sorted(test.name for test in documented_examples(SOURCES[name]))
     assert sorted(test.name.rpartition(".")[2] for test in tests) == documented

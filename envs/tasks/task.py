@@ -381,8 +381,6 @@ class Task:
     def observe(self, env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
         """Returns the current frame as vision models observe it.
 
-        The raw frame is cropped, converted to gray or color, and resized.
-
         Args:
             env: the base environment.
             observation: the last observation of ``env``.
@@ -395,7 +393,22 @@ class Task:
                 ``crop_rows`` ends after the last row of the raw frame.
         """
         raw = self.frame(env, observation)
-        frame = check_frame("frame", raw, where="in the function 'frame' of the task")
+        return self.fit_frame(
+            check_frame("frame", raw, where="in the function 'frame' of the task")
+        )
+
+    def fit_frame(self, frame: np.ndarray) -> np.ndarray:
+        """Crops a raw frame, converts it to gray or color, and resizes it.
+
+        Args:
+            frame: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``.
+
+        Returns:
+            The frame, an array of shape :attr:`frame_shape` and dtype uint8.
+
+        Raises:
+            ValueError: ``crop_rows`` ends after the last row of the raw frame.
+        """
         if self.crop_rows is not None:
             if self.crop_rows[1] > len(frame):
                 raise ValueError(

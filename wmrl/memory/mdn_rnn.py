@@ -184,7 +184,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         :meth:`wmrl.memory.base.Memory.step` describes the arguments and the results.
         """
         inputs = self._inputs(latent, action)
-        if len(inputs) >= _LARGE_BATCH and inputs.device.type == "cpu":
+        if inputs.shape[0] >= _LARGE_BATCH and inputs.device.type == "cpu":
             outputs, state = self._layer(inputs.unsqueeze(1), state)
             h = outputs.squeeze(1)
         else:

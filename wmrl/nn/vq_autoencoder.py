@@ -173,7 +173,7 @@ class QuantizedAutoencoder(Autoencoder):
 
     def codes(self, inputs: Tensor) -> Tensor:
         """Maps inputs ``(B, ...)`` to T codes each, ``(B, T) int64``."""
-        return self.quantizer.encode(self.unquantized(inputs)).view(len(inputs), self.num_tokens)
+        return self.quantizer.encode(self.unquantized(inputs)).view(-1, self.num_tokens)
 
     def unquantized(self, inputs: Tensor) -> Tensor:
         """Maps inputs ``(B, ...)`` to unquantized encoder outputs ``(B · T, D) float32``."""
@@ -186,7 +186,7 @@ class QuantizedAutoencoder(Autoencoder):
         """
         latents = self.check_latents(latents)
         codes = self.quantizer.code_of(latents.reshape(-1, self.quantizer.code_dim))
-        return codes.view(len(latents), self.num_tokens)
+        return codes.view(-1, self.num_tokens)
 
     def latents_of(self, codes: Tensor) -> Tensor:
         """Maps T codes per latent, ``(B, T) int64``, to latents ``(B, Z) float32``."""

@@ -208,7 +208,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
             ValueError: the latents' shape is not ``(B, Z)``.
         """
         latents = self.check_latents(latents)
-        pixels = self._decode(latents.reshape(-1, self.quantizer.code_dim), len(latents))
+        pixels = self._decode(latents.reshape(-1, self.quantizer.code_dim), latents.shape[0])
         return pixels.permute(0, 2, 3, 1)
 
     def _blocks(self, width: int) -> list[nn.Module]:

@@ -1,0 +1,29 @@
+"""Exchange with other libraries: Minari datasets, and models as ONNX.
+
+- :mod:`~wmrl.export.minari_export`: rollout stores as Minari datasets (``to_minari``).
+- :mod:`~wmrl.export.minari_import`: Minari datasets as rollout stores (``MinariWarning``,
+  ``from_minari``).
+- :mod:`~wmrl.export.onnx_export`: vision models and memories as ONNX files (``OnnxExport``,
+  ``OnnxExportError``, ``export_onnx``).
+"""
+
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from wmrl.export._onnx_conversion import OnnxExportError
+    from wmrl.export.minari_export import to_minari
+    from wmrl.export.minari_import import MinariWarning, from_minari
+    from wmrl.export.onnx_export import OnnxExport, export_onnx
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "MinariWarning",
+    "OnnxExport",
+    "OnnxExportError",
+    "export_onnx",
+    "from_minari",
+    "to_minari",
+]
