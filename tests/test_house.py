@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {"wmrl": "wmrl", "wmrl.envs": "envs", "wmrl.agents": "agents", "wmrl.scripts": "scripts"}
 SOURCES = [path for folder in FLOORS.values() for path in sorted((ROOT / folder).rglob("*.py"))]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-HEAVY = ("torch", "Box2D", "cv2", "numba", "stable_baselines3", "zarr", "ribs", "vizdoom")
+HEAVY = (
+    *("torch", "Box2D", "cv2", "numba", "stable_baselines3", "zarr", "ribs", "vizdoom"),
+    *("minari", "onnx", "onnxruntime"),
+)
 
 
 def packages() -> dict[str, Path]:

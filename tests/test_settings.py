@@ -205,6 +205,9 @@ GIVEN: dict[str, Any] = {
     "vision": "x",
     "agent": "x",
     "runs": (),
+    "dataset": "x",
+    "dataset_id": "x",
+    "model": "x",
 }
 
 

@@ -122,6 +122,17 @@ def test_minari_shows_all_arrays(kind: str, tmp_path: Path, datasets: Path) -> N
         assert str(len(episode)) in repr(found)
 
 
+def test_the_data_folder_may_be_relative(
+    store: RolloutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", "nearby")
+    dataset = to_minari(store, "toy/random-v0", progress=False)
+    assert dataset.storage.data_path == tmp_path / "nearby" / "toy" / "random-v0" / "data"
+    restored = from_minari("nearby/toy/random-v0", "restored", progress=False)
+    assert restored.content_hash() == store.content_hash()
+
+
 @pytest.mark.usefixtures("datasets")
 def test_frames_are_compressed(tmp_path: Path, store: RolloutStore) -> None:
     episode = store.episode(0)

@@ -16,7 +16,8 @@ from minari.data_collector import EpisodeBuffer
 
 from wmrl.data.store import Episode, RolloutStore
 from wmrl.envs import Task
-from wmrl.export import MinariWarning, from_minari, minari_import, to_minari
+from wmrl.export import MinariWarning, from_minari, to_minari
+from wmrl.export._minari_reader import EpisodeReader
 from wmrl.scripts.cli import run
 
 IMAGES = spaces.Box(0, 255, (40, 36, 3), np.uint8)
@@ -163,7 +164,7 @@ def test_one_episode_is_in_memory(
     dataset = make_dataset(lengths=(3, 4, 5, 6))
     alive: weakref.WeakSet[EpisodeData] = weakref.WeakSet()
     most = 0
-    convert = minari_import._Reader._episode
+    convert = EpisodeReader._episode
 
     def counted(self: Any, data: EpisodeData, *given: Any) -> Episode:
         nonlocal most
@@ -171,7 +172,7 @@ def test_one_episode_is_in_memory(
         most = max(most, len(alive))
         return convert(self, data, *given)
 
-    monkeypatch.setattr(minari_import._Reader, "_episode", counted)
+    monkeypatch.setattr(EpisodeReader, "_episode", counted)
     monkeypatch.setattr(EpisodeData, "__hash__", object.__hash__)
     from_minari(dataset, tmp_path / "store", progress=False)
     assert 1 <= most <= 2  # the last one, and the one that takes its place

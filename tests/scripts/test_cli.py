@@ -243,6 +243,7 @@ def test_output_folders_are_tried_first(
     file.write_text("")
     required = {"train-vision": ["store"], "train-memory": ["store", "--vision", "v"]}
     required |= {"inspect": ["store"], "compare-memories": ["store"]}
+    required |= {"export onnx": ["model"], "import minari": ["dataset"]}
     positional = name in ("train-controller", "search-elites")
     words = [str(file)] if positional else [*required.get(name, []), "--out", str(file)]
     assert run([*name.split(), *words]) == 2

@@ -32,7 +32,7 @@ _EXAMPLE = "'car-racing/random-v0'"
 
 
 def dataset_folder(dataset_id: str, *, name: str = "dataset_id") -> Path:
-    """Returns the folder of a dataset below Minari's data folder.
+    """Returns the absolute path of a dataset's folder, which is below Minari's data folder.
 
     Minari's data folder is that of the environment variable ``MINARI_DATASETS_PATH``, or else
     ``~/.minari/datasets``.
@@ -56,7 +56,7 @@ def dataset_folder(dataset_id: str, *, name: str = "dataset_id") -> Path:
             f"{name}: expected an id of letters, digits, - and _ that ends in a version, such as "
             f"{_EXAMPLE}, got {dataset_id!r}"
         ) from error
-    return Path(get_dataset_path(dataset_id))
+    return Path(get_dataset_path(dataset_id)).absolute()  # Minari fails with relative ones
 
 
 def frame_space(shape: tuple[int, ...]) -> spaces.Box:

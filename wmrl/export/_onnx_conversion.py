@@ -15,8 +15,8 @@ from wmrl.export._onnx_graphs import Graph
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Models may treat large batches in another way, with the same results. A graph is traced for few
-# rows, that is the plain way, and then holds for any number: there are no limits in ONNX.
+# Some layers treat large batches in another way, with the same results. A graph is traced for a few
+# rows, which is the plain way. In ONNX, it then holds for any number of rows.
 _TRACED_ROWS, _MOST_ROWS = 3, 31
 _BATCH = "batch"
 

@@ -82,8 +82,8 @@ def export_onnx(model: Vision | Memory[Any] | str | Path, path: str | Path) -> O
     Raises:
         ArtifactError: the artifact can't be loaded, or is neither a vision model nor a memory.
         ImportError: a package of the extra is not installed.
-        OnnxExportError: ONNX lacks an operator, or the outputs differ from PyTorch by more than
-            1e-4.
+        OnnxExportError: ONNX lacks an operator, or an output differs from PyTorch by more than
+            1e-4, or more than 1e-4 of itself if it is above 1.
         ValueError: there is something else at ``path``, or the memory predicts codes sequentially.
 
     Example:

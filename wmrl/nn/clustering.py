@@ -20,6 +20,8 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         Codes ``(N,) int64`` in 0 … K − 1.
     """
     offsets = 0.5 * codebook.square().sum(1)
+    if torch.compiler.is_exporting():  # a graph would hold the parts of one number of vectors
+        return (offsets - vectors @ codebook.T).argmin(1)
     rows = max(1, _MAX_PAIRS // len(codebook))
     parts = [(offsets - part @ codebook.T).argmin(1) for part in torch.split(vectors, rows)]
     return torch.cat(parts)
