@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-faults bench lint check clean
+.PHONY: help install demo test test-slow test-faults bench docs lint check clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test-faults: $(STAMP) ## Inject faults: kills, full disks, damaged, forged and h
 bench: $(STAMP) ## Measure speeds on an otherwise idle machine; writes benchmarks/*.json
 	$(BIN)/python -m benchmarks
 
+docs: $(STAMP) ## Build the documentation in docs/_build/html; warnings are errors (two minutes)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
 lint: $(STAMP) ## Format and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -53,4 +57,5 @@ check: $(STAMP) ## Format, lint, types, floors
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf $(VENV) build dist *.egg-info .*_cache .import_linter_cache
+	rm -rf docs/_build docs/_generated docs/reference/api
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

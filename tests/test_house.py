@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from pages import DOCS, ROOT
 
-ROOT = Path(__file__).parents[1]
 FLOORS = {"wmrl": "wmrl", "wmrl.envs": "envs", "wmrl.agents": "agents", "wmrl.scripts": "scripts"}
 SOURCES = [path for folder in FLOORS.values() for path in sorted((ROOT / folder).rglob("*.py"))]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
@@ -164,10 +164,10 @@ def deep_imports(code: str) -> list[str]:
     ]
 
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pages_import_from_doors(page: Path) -> None:
     assert not deep_imports(page.read_text())
 

@@ -1,10 +1,8 @@
 """The page on own games: all of its blocks run, in order, and its errors are those that come.
 
-One rule makes the blocks short enough for a test: an option ``--name N``, or an argument or
-variable ``name=N``, whose name is in ``AMOUNTS`` gets the amount that stands there. All else is as
-on the page. An evaluation without a number of episodes gets one, too. Two further amounts that the
-page leaves to their defaults are lowered in the fixture ``quick``. There, games are also played
-without worker processes, which changes no result.
+Amounts are lowered by the rule of ``pages``. Two further amounts that the page leaves to their
+defaults are lowered in the fixture ``quick``. There, games are also played without worker
+processes, which changes no result.
 """
 
 import re
@@ -17,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from pages import blocks, commands
+from pages import ROOT, blocks, commands, shortened, shortened_python
 
 from wmrl.agents.pipeline.presets import TaskPreset
 from wmrl.agents.ppo.config import PPOConfig
@@ -27,38 +25,7 @@ from wmrl.memory.evaluation import prediction_report
 from wmrl.scripts.cli import run
 from wmrl.vision.training import train_vision
 
-PAGE = (Path(__file__).parents[1] / "docs" / "your-own-game.md").read_text()
-
-AMOUNTS: dict[str, float] = {
-    "agent-steps": 20,
-    "episodes": 2,
-    "frames": 240,
-    "minutes": 0.01,
-    "real-frames": 240,
-    "steps": 2,
-    "total_timesteps": 1024,
-}
-
-
-def shortened(words: list[str]) -> list[str]:
-    """The words of a command, with the amounts of this test."""
-    words = list(words)
-    for place, word in enumerate(words[:-1]):
-        amount = AMOUNTS.get(word.removeprefix("--")) if word.startswith("--") else None
-        if amount is not None:
-            assert float(words[place + 1]) >= amount, f"{words}: amounts are only lowered"
-            words[place + 1] = str(amount)
-    if words[0] == "evaluate" and "--episodes" not in words:
-        words += ["--episodes", str(AMOUNTS["episodes"])]
-    return words
-
-
-def shortened_python(code: str) -> str:
-    """Python code with the amounts of this test."""
-    names = "|".join(AMOUNTS)
-    return re.sub(
-        rf"\b({names})( ?= ?)[\d_]+", lambda found: f"{found[1]}{found[2]}{AMOUNTS[found[1]]}", code
-    )
+PAGE = (ROOT / "docs" / "your-own-game.md").read_text()
 
 
 @pytest.fixture

@@ -1,21 +1,27 @@
-"""The README's Python runs as it stands, and the commands of pages have valid options."""
+"""The README: short, with recipes that run as they stand."""
 
-from importlib import import_module
+import re
 from pathlib import Path
 
 import pytest
-import tyro
-from pages import blocks, commands
+from pages import ROOT, blocks
 
-from wmrl.scripts.cli import COMMANDS, run
-
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-
+RECIPES = re.search(r"^## Three recipes\n(.*?)^## ", README, re.S | re.M)
 PYTHON = [block for language, block in blocks(README) if language == "python"]
-BASH = [block for language, block in blocks(README) if language == "bash"]
-SCRIPTS = {f"block {number}": block for number, block in enumerate(BASH)}
-SCRIPTS["commands.sh"] = (ROOT / "results" / "commands.sh").read_text()
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 180
+
+
+def test_recipes_have_ten_lines() -> None:
+    assert RECIPES is not None
+    recipes = blocks(RECIPES[1])
+    assert [language for language, _ in recipes] == ["python", "python", "bash"]
+    for _, code in recipes:
+        assert len([line for line in code.splitlines() if line.strip()]) <= 10
+        assert max(map(len, code.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
@@ -24,26 +30,3 @@ def test_block_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     scope: dict[str, object] = {"__name__": f"readme_{number}"}
     exec(compile(PYTHON[number], f"README.md, block {number}", "exec"), scope)
     assert len(scope) > 3
-
-
-def test_there_are_blocks() -> None:
-    assert len(PYTHON) >= 5
-    assert len(SCRIPTS) >= 4
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_options_are_valid(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = commands(SCRIPTS[name], tmp_path)
-    assert found
-    for command in COMMANDS.values():
-        module = f"wmrl.scripts.{command.module}"
-        monkeypatch.setattr(import_module(module), "main", lambda args: 0)
-    for program, *words in found:
-        if program == "python":
-            assert words[0] == "-m"
-            tyro.cli(import_module(words[1]).Args, args=words[2:])
-        elif program == "wmrl" and "--help" in words:
-            with pytest.raises(SystemExit, match="0"):
-                run(words)
-        elif program == "wmrl":
-            assert run(words) == 0, words

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from pages import DOCS, ROOT
 
-ROOT = Path(__file__).parents[1]
-FOLDERS = ("wmrl", "envs", "agents", "scripts", "tests", "benchmarks")
+FOLDERS = ("wmrl", "envs", "agents", "scripts", "tests", "benchmarks", "docs")
 CODE = [
     path
     for folder in FOLDERS
@@ -23,7 +23,7 @@ CODE = [
 ]
 PAGES = [
     *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *DOCS,
     *sorted((ROOT / "results").glob("**/*.md")),
     ROOT / "results" / "commands.sh",
     *sorted((ROOT / "wmrl" / "artifacts").glob("*/README.md")),

@@ -97,7 +97,7 @@ def solve_targets(
 
     The method is sequential quadratic programming (Nocedal and Wright, Numerical Optimization,
     2006, chapter 18). It minimizes ½ Σ_i (θ_i − m)² over the angles θ and their mean m, subject to
-    p(θ) = target and |θ_i| ≤ π/2, where p(θ) is the end point. A solution of this problem also
+    p(θ) = target and −π/2 ≤ θ_i ≤ π/2, where p(θ) is the end point. A solution of this problem also
     minimizes the std.
 
     Each step linearizes p. The linearized problem has a closed-form solution with three unknowns:

@@ -63,7 +63,7 @@ class Registry(Generic[T]):
         definition replaces the earlier one.
 
         Args:
-            cls: class that derives from :attr:`base`.
+            cls: class that derives from ``base``.
 
         Returns:
             The same class.
