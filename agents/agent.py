@@ -87,7 +87,8 @@ class Agent(ABC):
         """Loads a saved agent of this class.
 
         Args:
-            name_or_path: name of a shipped agent, or a folder that :meth:`save` wrote.
+            name_or_path: name of a shipped agent, folder that :meth:`save` wrote, or reference
+                ``hf://user/name`` to a repository of the Hugging Face hub.
 
         Raises:
             ArtifactError: the artifact is missing or damaged, or contains an agent of another
@@ -232,7 +233,8 @@ def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") ->
     """Loads a saved agent of any registered class.
 
     Args:
-        name_or_path: name of a shipped agent, or a folder that ``Agent.save`` wrote.
+        name_or_path: name of a shipped agent, folder that ``Agent.save`` wrote, or reference
+            ``hf://user/name`` to a repository of the Hugging Face hub.
         device: device of the agent's computation. ``"auto"`` is the CPU. Controllers and small
             policies are fastest there, because a step takes less time than a transfer to a GPU.
 

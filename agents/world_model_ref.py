@@ -14,7 +14,7 @@ from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import matching_memory
 from wmrl.memory.trainable import MAX_FRAME_SKIP
-from wmrl.storage.artifact import Artifact, ArtifactError, find_artifact, shipped_artifacts
+from wmrl.storage.artifact import Artifact, ArtifactError, find_artifact, lasting_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class WorldModelRef:
 
     Attributes:
         task: name of the registered task.
-        vision: shipped name or path of the vision model.
-        memory: shipped name or path of the memory model; None if the world model has no memory
-            model.
+        vision: shipped name, path or reference ``hf://user/name`` of the vision model.
+        memory: shipped name, path or reference of the memory model; None if the world model has no
+            memory model.
         vision_digest: digest of the vision model; None if the vision model was never saved.
         memory_digest: digest of the memory model; None if the world model has no memory model, or
             if the memory model was never saved.
@@ -70,9 +70,11 @@ class WorldModelRef:
 
         Args:
             world_model: world model that the agent is trained with.
-            vision: shipped name or path of its vision model.
-            memory: shipped name or path of its memory model, or ``"auto"`` for the memory model
-                that is shipped for the vision model; None if the world model has no memory model.
+            vision: shipped name, path or reference ``hf://user/name`` of its vision model. A
+                reference is stored with its commit.
+            memory: shipped name, path or reference of its memory model, or ``"auto"`` for the
+                memory model that is shipped for the vision model; None if the world model has no
+                memory model.
             relative_to: folder in which the agent will be saved. Paths are stored relative to this
                 folder, so that agent and models can be moved together. If None, absolute paths
                 are stored.
@@ -92,8 +94,8 @@ class WorldModelRef:
             memory = matching_memory(world_model.vision.digest)
         return cls(
             task=world_model.task.name,
-            vision=_portable(vision, relative_to),
-            memory=None if memory is None else _portable(memory, relative_to),
+            vision=_portable(vision, "vision", relative_to),
+            memory=None if memory is None else _portable(memory, "memory", relative_to),
             vision_digest=world_model.vision.digest,
             memory_digest=None if world_model.memory is None else world_model.memory.digest,
             frame_skip=world_model.frame_skip,
@@ -118,7 +120,7 @@ class WorldModelRef:
             values = dict(values)
             for name in ("vision", "memory"):
                 if str(values.get(name)).startswith("."):
-                    values[name] = str((artifact.path / values[name]).resolve())
+                    values[name] = lasting_name(artifact.path / values[name])
             return build_config(cls, values)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             raise ArtifactError(
@@ -140,8 +142,9 @@ class WorldModelRef:
             task: task that the agent was trained on, or a value that
                 :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as the id of an
                 environment. If None, the task that is registered under the name in the reference.
-            vision: shipped name or path of the vision model; None for the one in the reference.
-            memory: shipped name or path of the memory model; None for the one in the reference.
+            vision: shipped name, path or reference ``hf://user/name`` of the vision model; None for
+                the one in the reference.
+            memory: the same for the memory model.
             device: device of the models.
 
         Raises:
@@ -197,17 +200,15 @@ class WorldModelRef:
                 )
 
 
-def _portable(name_or_path: str | Path, relative_to: str | Path | None) -> str:
-    """Converts a shipped name or a path to the text that a reference stores.
+def _portable(name_or_path: str | Path, kind: str, relative_to: str | Path | None) -> str:
+    """Converts a name, path or reference of a model to the text that a reference stores.
 
-    A shipped name is returned unchanged. A path is returned relative to the folder ``relative_to``,
-    or as an absolute path if ``relative_to`` is None.
+    A path is returned relative to the folder ``relative_to``, or as an absolute path if
+    ``relative_to`` is None.
     """
-    name = str(name_or_path)
-    if name in shipped_artifacts():
+    path = find_artifact(name_or_path, kind=kind)
+    name = lasting_name(path)
+    if relative_to is None or not Path(name).is_absolute():
         return name
-    path = find_artifact(name_or_path)
-    if relative_to is None:
-        return str(path.resolve())
     relative = os.path.relpath(path, relative_to)
     return relative if relative.startswith(".") else f"./{relative}"

@@ -98,10 +98,10 @@ class WorldModel:
         Args:
             task: a task, the name or location of a task, or the id of an environment (see
                 :func:`~wmrl.envs.tasks.registry.find_task`).
-            vision: a vision model, the path of its artifact, or the name of a shipped artifact.
-            memory: a memory model, the path of its artifact, or the name of a shipped artifact;
-                ``"auto"`` for the shipped memory that was trained on the vision model; None for no
-                memory.
+            vision: a vision model, the path of its artifact, the name of a shipped artifact, or a
+                reference ``hf://user/name`` to a repository of the Hugging Face hub.
+            memory: a memory model, or its path, name or reference; ``"auto"`` for the shipped
+                memory that was trained on the vision model; None for no memory.
             frame_skip: number of game frames per agent step. If None, it is the frame skip of the
                 memory or, without a memory, of the task.
             device: device of both models, such as ``"cpu"`` or ``"cuda"``. With ``"auto"``, models

@@ -77,6 +77,17 @@ COMMANDS = {
         "export_onnx", "write a vision model or a memory as ONNX files, and check them"
     ),
     "import minari": Command("import_minari", "read a Minari dataset into a rollout store"),
+    "artifacts list": Command(
+        "artifacts.listing", "list the shipped artifacts, and those in folders"
+    ),
+    "artifacts show": Command("artifacts.show", "show what an artifact is, and how it was made"),
+    "artifacts verify": Command(
+        "artifacts.verify", "verify artifacts, and the models they were trained with"
+    ),
+    "artifacts push": Command("artifacts.push", "upload an artifact to the Hugging Face hub"),
+    "artifacts pull": Command(
+        "artifacts.pull", "download artifacts from the Hugging Face hub to a folder"
+    ),
     "reproduce kl": Command(
         "reproduce.kl.command",
         "fit one Gaussian to another by minimizing KL(q‖p), with several estimators",

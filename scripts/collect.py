@@ -27,9 +27,9 @@ class Args:
     task's. With several frames, the name of the task ends in this number, as in
     car-racing@84x84x1x4. The store holds single frames in any case."""
     policy: str | None = None
-    """Policy: "autoregressive" or "repeated" for random actions, or the shipped name or path of an
-    agent. If not given, autoregressive actions for a task with continuous actions, otherwise
-    repeated ones."""
+    """Policy: "autoregressive" or "repeated" for random actions, or an agent, by its shipped name,
+    its path or hf://user/name. If not given, autoregressive actions for a task with continuous
+    actions, otherwise repeated ones."""
     frames: int | None = None
     """Total number of base frames in the store. When it is reached, no further episode begins, but
     episodes in progress are finished. 256,000 if neither this nor --episodes is given."""
@@ -42,11 +42,11 @@ class Args:
     episode. A scale of 1 is half the range of continuous actions; for discrete actions, the scale
     is the probability of a random action."""
     vision: str | None = None
-    """Vision model: a shipped name or a path; if not given, the one that the agent was trained
-    with."""
+    """Vision model: a shipped name, a path, or hf://user/name; if not given, the one that the agent
+    was trained with."""
     memory: str | None = None
-    """Memory model: a shipped name or a path; if not given, the one that the agent was trained
-    with."""
+    """Memory model: a shipped name, a path, or hf://user/name; if not given, the one that the agent
+    was trained with."""
     num_envs: int = 16
     """Number of parallel environments."""
     workers: int | None = None

@@ -36,12 +36,13 @@ class Args:
     video_agent_steps: int | None = None
     """Maximum length of a video, in agent steps; the whole episode if not given."""
     agents: tuple[str, ...] = ("car-racing-dream", "car-racing-real")
-    """Trained agents to which the new controller is compared: shipped names or paths."""
+    """Trained agents to which the new controller is compared: shipped names, paths, or
+    hf://user/name."""
     vision: str = "car-racing-vae"
-    """Vision model: a shipped name or a path."""
+    """Vision model: a shipped name, a path, or hf://user/name."""
     memory: str = "auto"
-    """Memory model: a shipped name or a path, or "auto" for the one shipped with the vision
-    model."""
+    """Memory model: a shipped name, a path, or hf://user/name; "auto" for the one shipped with the
+    vision model."""
     seed: int = 0
     """Root seed of the training."""
     device: str = "auto"

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 import wmrl
+from wmrl.scripts.checks import Check, check_artifacts, print_checks
 
 SHIPPED_NAMES = (
     *("car-racing-vae", "car-racing-mdnrnn", "car-racing-real", "car-racing-dream"),
@@ -58,24 +59,6 @@ class Args:
     """Print the checks as JSON, for bug reports and scripts."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """Result of a check.
-
-    Attributes:
-        subject: package, device or other thing that was checked.
-        state: ``"ok"``, ``"problem"``, or ``"note"`` for a finding with which the library still
-            works, such as an optional package that is missing.
-        found: version or other finding.
-        fix: instructions to fix the problem; empty if there is nothing to fix.
-    """
-
-    subject: str
-    state: Literal["ok", "note", "problem"]
-    found: str
-    fix: str = ""
-
-
 def main(args: Args) -> int:
     """Runs the checks, prints them, and returns the exit status."""
     checks: list[Check] = []
@@ -89,7 +72,7 @@ def main(args: Args) -> int:
     if args.json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     else:
-        _print(checks)
+        print_checks(checks)
     return int(any(check.state == "problem" for check in checks))
 
 
@@ -231,24 +214,14 @@ def check_videos() -> Iterator[Check]:
     yield Check("MP4", "ok", f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}, {size} bytes written")
 
 
-def check_artifacts() -> Iterator[Check]:
-    """Checks that the shipped artifacts exist, are intact, and match each other."""
-    from wmrl.storage.artifact import Artifact, ArtifactError, load_artifact, shipped_artifacts
+def check_shipped() -> Iterator[Check]:
+    """Checks that the shipped artifacts exist, can be opened, and match each other."""
+    from wmrl.storage.artifact import shipped_artifacts
 
-    loaded: dict[str, Artifact] = {}
-    for name in dict.fromkeys((*SHIPPED_NAMES, *shipped_artifacts())):
-        try:
-            loaded[name] = load_artifact(name)
-        except ArtifactError as error:
-            yield Check(name, "problem", str(error), "reinstall wmrl, or train this artifact again")
-    digests = {artifact.digest: name for name, artifact in loaded.items()}
-    for name, artifact in loaded.items():
-        missing = [key for key, digest in _references(artifact) if digest not in digests]
-        found = f"{artifact.class_name} {artifact.digest[:12]}, checksums match"
-        if missing:
-            found = f"trained with a different {' and '.join(missing)} model than the shipped one"
-        fix = "reinstall wmrl: its artifacts come from different versions" if missing else ""
-        yield Check(name, "problem" if missing else "ok", found, fix)
+    for check in check_artifacts((*SHIPPED_NAMES, *shipped_artifacts())):
+        lost = check.state != "ok"
+        fix = "reinstall wmrl, or train this artifact again" if lost else ""
+        yield dataclasses.replace(check, state="problem" if lost else "ok", fix=fix)
 
 
 def check_compiled() -> Iterator[Check]:
@@ -279,20 +252,8 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     check_game,
     check_workers,
     check_videos,
-    check_artifacts,
+    check_shipped,
 )
-
-
-def _references(artifact: Any) -> Iterator[tuple[str, str]]:
-    """Yields the kind and the digest of each model with which an artifact was trained."""
-    config = {
-        **artifact.config,
-        **artifact.config.get("world_model", {}),
-        **artifact.config.get("member", {}),
-    }
-    for kind in ("vision", "memory"):
-        if config.get(f"{kind}_digest"):
-            yield kind, config[f"{kind}_digest"]
 
 
 def _extra(requirement: Any) -> str:
@@ -322,23 +283,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _print(checks: list[Check]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "subject", "found", "fix"):
-        table.add_column(column, overflow="fold")
-    signs = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[bold red]problem[/]"}
-    for check in checks:
-        words = map(escape, (check.subject, check.found, check.fix))
-        table.add_row(signs[check.state], *words)
-    console = Console()
-    console.print(table)
-    problems = sum(check.state == "problem" for check in checks)
-    console.print(
-        f"\n[bold red]{problems} problems[/]" if problems else "\n[bold green]no problems[/]"
-    )

@@ -19,13 +19,14 @@ class Args:
     """Options of ``wmrl evaluate``."""
 
     agent: tyro.conf.Positional[str]
-    """Agent to score: a shipped name, a path, or "random" for uniformly random actions."""
+    """Agent to score: a shipped name, a path, hf://user/name, or "random" for uniformly random
+    actions."""
     episodes: int = 100
     """Number of episodes, each with its own seed."""
     out: Path | None = None
-    """JSON file for the result. By default, it is <agent>-<environment>.json, in runs/results for
-    shipped agents and random actions, and beside the artifact for other agents. Hyphens replace
-    slashes and colons in the environment's id."""
+    """JSON file for the result. By default, it is <agent>-<environment>.json, beside the artifact
+    of an agent that has a path, and in runs/results for other agents. Hyphens replace slashes and
+    colons in the names."""
     task: str | None = None
     """Task: a registered name, the id of an environment, or module:ATTRIBUTE for a task of your
     own. If not given, an agent plays the task that it was trained on, which must then be
@@ -44,11 +45,11 @@ class Args:
     deterministic: bool = True
     """Use the agent's deterministic actions, without exploration noise."""
     vision: str | None = None
-    """Vision model: a shipped name or a path; if not given, the one that the agent was trained
-    with."""
+    """Vision model: a shipped name, a path, or hf://user/name; if not given, the one that the agent
+    was trained with."""
     memory: str | None = None
-    """Memory model: a shipped name or a path; if not given, the one that the agent was trained
-    with."""
+    """Memory model: a shipped name, a path, or hf://user/name; if not given, the one that the agent
+    was trained with."""
     num_envs: int = 20
     """Number of parallel environments."""
     workers: int | None = None
@@ -116,9 +117,11 @@ def main(args: Args) -> None:
 def _default_out(agent: str, base: str) -> Path:
     """Returns the default path of the result file of ``agent`` in the environment ``base``."""
     from wmrl.agents.evaluation.scoring import RANDOM
-    from wmrl.storage.artifact import SHIPPED, find_artifact
+    from wmrl.storage.artifact import find_artifact, lasting_name
+    from wmrl.storage.hub import HubReference, is_hub_reference
 
-    path = Path(RANDOM) if agent == RANDOM else find_artifact(agent, kind="agent").resolve()
-    by_name = agent == RANDOM or path.parent == SHIPPED.resolve()
-    folder = Path("runs/results") if by_name else path.parent
-    return folder / f"{path.name}-{base.replace('/', '-').replace(':', '-')}.json"
+    name = agent if agent == RANDOM else lasting_name(find_artifact(agent, kind="agent"))
+    path = Path("runs/results") / name  # just the path of an agent that has one
+    if is_hub_reference(name):
+        path = Path("runs/results") / HubReference.parse(name).repo_id.replace("/", "-")
+    return path.with_name(f"{path.name}-{base.replace('/', '-').replace(':', '-')}.json")

@@ -31,10 +31,10 @@ class Args:
     world: tyro.conf.Positional[Literal["real", "dream"]] = "real"
     """World to drive in: the real game or the dream."""
     vision: str = "car-racing-vae"
-    """Vision model: a shipped name or a path."""
+    """Vision model: a shipped name, a path, or hf://user/name."""
     memory: str = "auto"
-    """Memory model: a shipped name or a path, or "auto" for the one shipped with the vision
-    model."""
+    """Memory model: a shipped name, a path, or hf://user/name; "auto" for the one shipped with the
+    vision model."""
     task: str = "car-racing"
     """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
     for a task of your own."""

@@ -17,18 +17,18 @@ class Args:
     """Options of ``wmrl record``."""
 
     agent: tyro.conf.Positional[str]
-    """Agent to record: a shipped name or a path."""
+    """Agent to record: a shipped name, a path, or hf://user/name."""
     out: Path = Path("videos/record.mp4")
     """Video file to write: .mp4, .gif or .webp."""
     task: str | None = None
     """Task: a registered name, the id of an environment, or module:ATTRIBUTE for a task of your
     own. If not given, the task that the agent was trained on, which must then be registered."""
     vision: str | None = None
-    """Vision model: a shipped name or a path; if not given, the one that the agent was trained
-    with."""
+    """Vision model: a shipped name, a path, or hf://user/name; if not given, the one that the agent
+    was trained with."""
     memory: str | None = None
-    """Memory model: a shipped name or a path; if not given, the one that the agent was trained
-    with."""
+    """Memory model: a shipped name, a path, or hf://user/name; if not given, the one that the agent
+    was trained with."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     video: tyro.conf.OmitArgPrefixes[VideoConfig] = field(default_factory=VideoConfig)

@@ -122,6 +122,17 @@ def show_warning(
         print(f"wmrl: warning: {message}" if own else text, file=file or sys.stderr)
 
 
+def table_text(text: str) -> str:
+    """Returns text for a cell of a table, in which nothing is a command to rich or the terminal.
+
+    The text may be a stranger's, such as the name of a class in a downloaded artifact.
+    """
+    from rich.markup import escape
+
+    plain = (each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
+    return escape("".join(plain))
+
+
 def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
     """Replaces characters that cannot be encoded; a handler for :func:`codecs.register_error`.
 

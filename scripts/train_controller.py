@@ -52,15 +52,15 @@ class Args:
     env: Literal["dream", "real"] = "dream"
     """Environment to train in."""
     vision: str = "car-racing-vae"
-    """Vision model: a shipped name or a path."""
+    """Vision model: a shipped name, a path, or hf://user/name."""
     memory: str = "auto"
-    """Memory model: a shipped name or a path; "auto" for the one shipped with the vision model, or
-    "none" to observe the latents alone (real game only)."""
+    """Memory model: a shipped name, a path, or hf://user/name; "auto" for the one shipped with the
+    vision model, or "none" to observe the latents alone (real game only)."""
     task: str = "car-racing"
     """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
     for a task of your own."""
     init: str | None = None
-    """Agent to initialize from: a shipped name or a path."""
+    """Agent to initialize from: a shipped name, a path, or hf://user/name."""
     hidden_dims: tuple[int, ...] | None = None
     """Widths of the hidden layers. If not given, PPO uses 64 64. The other algorithms use the
     widths of the agent that --init names; without --init, they train a linear controller."""

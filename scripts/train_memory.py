@@ -36,7 +36,7 @@ class Args:
     stores: tyro.conf.Positional[tuple[Path, ...]]
     """Rollout stores of one task (written by wmrl collect)."""
     vision: Annotated[str, tyro.conf.arg(aliases=["-v"])]
-    """Vision model: a shipped name or a path."""
+    """Vision model: a shipped name, a path, or hf://user/name."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     kind: Literal["mdn", "codes"] = "mdn"
@@ -84,7 +84,8 @@ class Args:
     positive reward; 0 for no such condition. If not given, the number of the task that was
     recorded."""
     init: str | None = None
-    """Memory model to initialize from: a shipped name or a path. Not supported for ensembles."""
+    """Memory model to initialize from: a shipped name, a path, or hf://user/name. Not supported for
+    ensembles."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"

@@ -80,7 +80,7 @@ class Args:
     minutes: float | None = None
     """Time limit of training, in minutes."""
     init: str | None = None
-    """Vision model to initialize from: a shipped name or a path."""
+    """Vision model to initialize from: a shipped name, a path, or hf://user/name."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"

@@ -14,6 +14,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
+from toy_hub import TOKEN, ToyHub
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.world_model_ref import WorldModelRef
@@ -28,6 +29,7 @@ from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 # A shell that starts the tests in the background makes them, and their children, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame windows without a screen
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # no test reaches the Hugging Face hub
 # The models are tiny, and pytest has as many processes as there are cores.
 torch.set_num_threads(1)
 
@@ -329,3 +331,25 @@ def make_agent(tmp_path: Path) -> Callable[..., Path]:
 def agent_path(make_agent: Callable[..., Path], tiny: Any) -> Path:
     """A saved controller that refers to the tiny world model."""
     return make_agent(tiny)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ToyHub]:
+    """A stand-in for the Hugging Face hub, with an account ``ada`` and an empty cache."""
+    from huggingface_hub import close_session, constants
+
+    toy = ToyHub()
+    with toy.serve():
+        template = f"{toy.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for name, value in (
+            ("ENDPOINT", toy.url),
+            ("HUGGINGFACE_CO_URL_TEMPLATE", template),
+            ("HF_HUB_CACHE", str(tmp_path / "hub-cache")),
+            ("HF_HUB_DISABLE_XET", True),  # uploads by plain HTTP
+            ("HF_HUB_OFFLINE", False),
+            ("HF_TOKEN_PATH", str(tmp_path / "no-token")),
+        ):
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield toy
+        close_session()

@@ -8,6 +8,7 @@ Processes that are forked after the import compute with one thread each
 Packages and modules; each imports only those that are below it in this list:
 
 - :mod:`wmrl.scripts`: the ``wmrl`` command.
+- :mod:`wmrl.export`: sharing of models and agents on the Hugging Face hub.
 - :mod:`wmrl.agents`: controllers, learners, collection, evaluation.
 - :mod:`wmrl.envs`: Gymnasium environments, tasks, rendering.
 - :mod:`wmrl.dream`: functions that start dreams and advance them step by step.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ import numpy as np
 
 from wmrl.storage.files import write_json
 from wmrl.storage.reading import read_json
+from wmrl.storage.recognition import recognize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,3 +126,24 @@ class EvaluationResult:
                 f"{path}: expected the JSON of an evaluation, as EvaluationResult.save writes it, "
                 f"got other contents ({error}); score the agent again with wmrl evaluate"
             ) from error
+
+
+def results_beside(path: str | Path, digest: str) -> list[EvaluationResult]:
+    """Reads the results of an agent from the JSON files beside its artifact.
+
+    ``wmrl evaluate`` and ``wmrl train`` write such files. Other files, damaged ones, and results of
+    other agents are skipped.
+
+    Args:
+        path: folder of the agent's artifact.
+        digest: digest of the agent.
+
+    Returns:
+        The results, sorted by the names of their files.
+    """
+    results = []
+    for file in sorted(Path(path).resolve().parent.glob("*.json")):
+        if recognize(file).kind == "result":
+            with suppress(ValueError):
+                results.append(EvaluationResult.load(file))
+    return [result for result in results if result.digest == digest]

@@ -257,7 +257,8 @@ def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
     """Loads elites and the configuration of their archive, as saved by :meth:`Elites.save`.
 
     Args:
-        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, or reference
+            ``hf://user/name`` to a repository of the Hugging Face hub.
 
     Returns:
         The elites, and the configuration of the archive that they are from.

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from wmrl.storage.model_card import HELD_OUT, origin_text, score_text
+
 
 @dataclass(frozen=True)
 class Names:
@@ -160,8 +162,8 @@ def vision_card(
     about = _paragraph(f"{what}, for frames of `vsg/CarRacing-v3` (upper 84 rows, 64×64).")
     judged = _paragraph(
         f"Held-out frames: squared error {metrics['squared_error']:.2f} (summed over a frame's "
-        f"pixels in [0, 1]), {how}. Made by `{made['command']}` (seed {made['seed']}) on frames "
-        "recorded with random actions and with agents trained in dreams."
+        f"pixels in [0, 1]), {how}. {origin_text(made).removesuffix('.')} on frames recorded with "
+        "random actions and with agents trained in dreams."
     )
     return f"# {names.vision}\n\n{about}\n\n{judged}\n"
 
@@ -208,7 +210,7 @@ def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any
     )
     return f"""# {names.memory}
 
-{_paragraph(f"{what}; a step is four frames of the game. {_made(made)}")}
+{_paragraph(f"{what}; a step is four frames of the game. {origin_text(made)}")}
 
 {rows}
 
@@ -240,17 +242,10 @@ def agent_card(names: Names, name: str, score: dict[str, Any], made: dict[str, A
     about = _paragraph(
         f"A network with two hidden layers of 64 on [z, h] of `{names.vision}` and "
         f"`{names.memory}`: {how} "
-        f"{_made(made)}"
+        f"{origin_text(made)}"
     )
-    scored = _paragraph(
-        f"Score: {score['mean']:.1f} ± {score['std']:.1f} ({score['episodes']} episodes of "
-        f"`{score['base']}` on seeds that were not used for training or selection)."
-    )
+    scored = _paragraph(f"Score: {score_text(score, HELD_OUT)}.")
     return f"# {name}\n\n{about}\n\n{scored}\n"
-
-
-def _made(made: dict[str, Any]) -> str:
-    return f"Made by `{made['command']}` (seed {made['seed']})."
 
 
 def _paragraph(text: str) -> str:

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from wmrl.storage.model_card import HELD_OUT, origin_text, score_text
+
 VISION, MEMORY, DRIVER = "car-racing-elite-vqvae", "car-racing-elite-symbols", "car-racing-elite"
 
 
@@ -80,7 +82,7 @@ def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
             "A VQ-VAE (van den Oord et al. 2017) for frames of `vsg/CarRacing-v3` (upper 84 rows,",
             "64×64), of the size of `car-racing-vqvae`, trained on nothing but frames of elites in",
             "the real game: linear controllers that MAP-Elites found in the dream.",
-            _made(made),
+            origin_text(made),
             "",
             "On held-out frames of elites and of random driving; squared errors are summed over a",
             "frame's pixels in [0, 1].",
@@ -105,7 +107,7 @@ def memory_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 A memory with discrete latents (LSTM 256, all codes of a frame at once, reward and termination
 heads) on the codes of `{VISION}`; a step is four frames of the game. It was trained on rollouts of
-elites and of random driving. {_made(made)}
+elites and of random driving. {origin_text(made)}
 
 Held-out frames need {nats["memory"]:.1f} nats, a copy of the last frame {nats["copy_last"]:.1f}.
 R² of its rewards: {row["memory"]["reward_r2"]:.3f}.
@@ -123,12 +125,7 @@ def driver_card(score: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     return f"""# {DRIVER}
 
 A network of two layers of 64 on [z, h] of `{VISION}` and `{MEMORY}`, trained by PPO inside that
-dream alone. {_made(made)}
+dream alone. {origin_text(made)}
 
-Score: {score["mean"]:.1f} ± {score["std"]:.1f} ({score["episodes"]} episodes of `{score["base"]}`
-on seeds that took no part in training or selection).
+Score: {score_text(score, HELD_OUT)}.
 """
-
-
-def _made(made: Mapping[str, Any]) -> str:
-    return f"Made by `{made['command']}` (seed {made['seed']})."

@@ -242,7 +242,7 @@ def test_output_folders_are_tried_first(
     file = tmp_path / "file"
     file.write_text("")
     required = {"train-vision": ["store"], "train-memory": ["store", "--vision", "v"]}
-    required |= {"inspect": ["store"], "compare-memories": ["store"]}
+    required |= {"inspect": ["store"], "compare-memories": ["store"], "artifacts pull": ["a/b"]}
     required |= {"export onnx": ["model"], "import minari": ["dataset"]}
     positional = name in ("train-controller", "search-elites")
     words = [str(file)] if positional else [*required.get(name, []), "--out", str(file)]

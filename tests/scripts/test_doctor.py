@@ -34,7 +34,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Any, agent_pa
 
 
 def artifacts() -> dict[str, Check]:
-    return {check.subject: check for check in doctor.check_artifacts()}
+    return {check.subject: check for check in doctor.check_shipped()}
 
 
 def test_intact_artifacts_are_ok(shipped: Path) -> None:
@@ -60,7 +60,8 @@ def test_a_damaged_artifact_is_a_problem_and_orphans_what_was_trained_on_it(ship
     model.write_bytes(data)
     found = artifacts()
     assert "damaged" in found["vision"].found
-    assert found["dreams"].found == "trained with a different vision model than the shipped one"
+    assert found["dreams"].found == "trained with another vision model than those that were found"
+    assert found["dreams"].state == "problem"
     assert found["driver"].state == "problem"
 
 

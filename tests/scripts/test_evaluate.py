@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from toy_game import STEERED, TOY
+from toy_hub import ToyHub
 from toy_models import toy_agent
 
 from wmrl.agents.evaluation.result import EvaluationResult
 from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
+from wmrl.export.hub import push_to_hub
 from wmrl.scripts.cli import run
 from wmrl.scripts.evaluate import _default_out
 from wmrl.storage.artifact import load_artifact
@@ -53,6 +55,18 @@ def test_a_real_score(agent_path: Path, tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_each_environment_has_a_result_file_of_its_own(base: str, file: str) -> None:
     assert _default_out("random", base) == Path("runs/results") / file
+
+
+def test_agents_without_a_folder_of_their_own_have_results_elsewhere(
+    hub: ToyHub, agent_path: Path
+) -> None:
+    push_to_hub(agent_path, "ada/car")
+    for name, expected in (
+        ("hf://ada/car", "runs/results/ada-car-dream.json"),
+        ("car-racing-dream", "runs/results/car-racing-dream-dream.json"),
+        (str(agent_path), f"{agent_path}-dream.json"),
+    ):
+        assert _default_out(name, "dream") == Path(expected)
 
 
 def test_a_task_of_ones_own(

@@ -1,5 +1,7 @@
-"""Exchange with other libraries: Minari datasets, and models as ONNX.
+"""Exchange with other libraries: the Hugging Face hub, Minari datasets, and models as ONNX.
 
+- :mod:`~wmrl.export.hub`: repositories of the Hugging Face hub (``from_pretrained``,
+  ``push_to_hub``, ``save_pretrained``).
 - :mod:`~wmrl.export.minari_export`: rollout stores as Minari datasets (``to_minari``).
 - :mod:`~wmrl.export.minari_import`: Minari datasets as rollout stores (``MinariWarning``,
   ``from_minari``).
@@ -13,6 +15,7 @@ from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from wmrl.export._onnx_conversion import OnnxExportError
+    from wmrl.export.hub import from_pretrained, push_to_hub, save_pretrained
     from wmrl.export.minari_export import to_minari
     from wmrl.export.minari_import import MinariWarning, from_minari
     from wmrl.export.onnx_export import OnnxExport, export_onnx
@@ -25,5 +28,8 @@ __all__ = [
     "OnnxExportError",
     "export_onnx",
     "from_minari",
+    "from_pretrained",
+    "push_to_hub",
+    "save_pretrained",
     "to_minari",
 ]

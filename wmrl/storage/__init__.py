@@ -1,8 +1,11 @@
 """Storage: atomic writing of files, artifacts without pickle, and resumable runs.
 
 - :mod:`~wmrl.storage.artifact`: folders of configuration, weights and checksums (``Artifact``,
-  ``ArtifactError``, ``artifact_digest``, ``find_artifact``, ``load_artifact``,
-  ``package_versions``, ``save_artifact``, ``shipped_artifacts``).
+  ``ArtifactError``, ``artifact_digest``, ``copy_artifact``, ``find_artifact``,
+  ``load_artifact``, ``package_versions``, ``save_artifact``, ``shipped_artifacts``).
+- :mod:`~wmrl.storage.hub`: artifacts in repositories of the Hugging Face hub (``HubError``,
+  ``HubReference``).
+- :mod:`~wmrl.storage.model_card`: model cards of artifacts.
 - :mod:`~wmrl.storage.saved_module`: networks that are saved as artifacts and loaded from them
   (``SavedModule``, ``load_saved_module``).
 - :mod:`~wmrl.storage.run`: the locked folder of a training run, with its checkpoints
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         Artifact,
         ArtifactError,
         artifact_digest,
+        copy_artifact,
         find_artifact,
         load_artifact,
         package_versions,
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
         write_json,
         write_text,
     )
+    from wmrl.storage.hub import HubError, HubReference
     from wmrl.storage.locks import LockError, file_lock
     from wmrl.storage.reading import StoredFileError, read_file, read_json
     from wmrl.storage.recognition import did_you_mean, recognize
@@ -57,6 +62,8 @@ __all__ = [
     "Artifact",
     "ArtifactError",
     "Checkpoint",
+    "HubError",
+    "HubReference",
     "LockError",
     "Registry",
     "Run",
@@ -66,6 +73,7 @@ __all__ = [
     "artifact_digest",
     "atomic_path",
     "check_writable",
+    "copy_artifact",
     "did_you_mean",
     "file_lock",
     "find_artifact",

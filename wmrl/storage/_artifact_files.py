@@ -9,6 +9,7 @@ from pathlib import Path
 from wmrl.storage.files import replace_folder
 from wmrl.storage.reading import SMALL_LIMIT, WEIGHTS_LIMIT, StoredFileError, read_file
 
+KINDS = ("vision", "memory", "prior", "encoding", "elites", "agent")
 CONFIG, MODEL, CARD, SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
 _LIMITS = {MODEL: WEIGHTS_LIMIT}  # in bytes; that of all other files is SMALL_LIMIT
 MEND = "download or train the artifact again"
@@ -16,6 +17,11 @@ MEND = "download or train the artifact again"
 
 class ArtifactError(ValueError):
     """Error raised if an artifact is missing, damaged, incompatible or of the wrong kind."""
+
+
+def size_limit(name: str) -> int:
+    """Returns the maximum size in bytes of an artifact's file, given the name of the file."""
+    return _LIMITS.get(name, SMALL_LIMIT)
 
 
 def folder_state(path: str | Path) -> tuple[int, ...] | None:
@@ -85,8 +91,7 @@ def _files_of(path: Path, folder: int | None) -> dict[str, bytes]:
 
 def read_one(path: Path, folder: int | None = None) -> bytes:
     try:
-        limit = _LIMITS.get(path.name, SMALL_LIMIT)
-        return read_file(path, limit=limit, folder=folder, mend=MEND)
+        return read_file(path, limit=size_limit(path.name), folder=folder, mend=MEND)
     except FileNotFoundError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {MEND}") from error
     except StoredFileError as error:
@@ -112,6 +117,13 @@ def _read_sums(path: Path, folder: int | None) -> dict[str, str]:
             )
         sums[name] = digest
     return sums
+
+
+def with_sums(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Returns the contents of an artifact's files, with its ``SHA256SUMS``, by name."""
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+    text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+    return {**files, SUMS: text.encode()}
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

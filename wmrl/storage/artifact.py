@@ -27,17 +27,19 @@ from wmrl.core.validation import check_choice
 from wmrl.storage._artifact_files import (
     CARD,
     CONFIG,
+    KINDS,
     MEND,
     MODEL,
-    SUMS,
     ArtifactError,
     being_replaced,
     folder_state,
     holds,
     read_one,
     verified_files,
+    with_sums,
     write_folder,
 )
+from wmrl.storage.hub import HubReference, cached_reference, find_hub_artifact, is_hub_reference
 from wmrl.storage.reading import parse_json
 from wmrl.storage.recognition import did_you_mean, recognize
 from wmrl.storage.tensors import parse_tensors
@@ -49,7 +51,9 @@ __all__ = [
     "Artifact",
     "ArtifactError",
     "artifact_digest",
+    "copy_artifact",
     "find_artifact",
+    "lasting_name",
     "load_artifact",
     "package_versions",
     "save_artifact",
@@ -66,7 +70,6 @@ _KEYS = {"quantizer": "quantiser", "sequence_model": "core"}
 _ATTRIBUTES = {key: attribute for attribute, key in _KEYS.items()}
 
 _LARGEST_HALF = torch.finfo(torch.float16).max
-KINDS = ("vision", "memory", "prior", "encoding", "elites", "agent")
 SHIPPED = Path(__file__).parents[1] / "artifacts"
 
 _JSON_TYPES = {dict: "a JSON object", str: "a string", int: "an integer"}
@@ -84,9 +87,11 @@ class Artifact:
         class_name: name of the model's class, for instance ``"VAE"``.
         config: values of the model's configuration, by field name.
         provenance: description of the artifact's origin, such as the command, the seed, the hash of
-            the data, package versions and scores.
+            the data, package versions and scores. If the artifact was downloaded from the Hugging
+            Face hub, ``"source"`` is its reference with its commit, ``hf://user/name@commit/kind``.
         tensors: weights by name; float16 weights are converted to float32.
         digest: SHA-256 of ``model.safetensors``, by which other artifacts refer to this one.
+        card: model card in Markdown; None if the artifact has none.
     """
 
     path: Path
@@ -96,12 +101,28 @@ class Artifact:
     provenance: dict[str, Any]
     tensors: dict[str, torch.Tensor]
     digest: str
+    card: str | None = None
 
     @property
     def name_or_path(self) -> str:
-        """Name of a shipped artifact, or absolute path of any other artifact."""
-        path = self.path.resolve()
-        return path.name if path.parent == SHIPPED.resolve() else str(path)
+        """Lasting name of the artifact; see :func:`lasting_name`."""
+        return lasting_name(self.path)
+
+
+def lasting_name(path: Path) -> str:
+    """Returns the name by which to refer to an artifact from elsewhere.
+
+    Args:
+        path: path of the artifact's folder.
+
+    Returns:
+        The name of a shipped artifact; the reference of an artifact from the Hugging Face hub, with
+        its commit; or the absolute path of any other artifact.
+    """
+    path = path.resolve()
+    if path.parent == SHIPPED.resolve():
+        return path.name
+    return str(cached_reference(path) or path)
 
 
 def shipped_artifacts(*, kind: str | None = None) -> list[str]:
@@ -122,15 +143,21 @@ def find_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     """Returns the folder of an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of a run's
-            folder. A run's folder stands for its subfolder ``artifact``.
-        kind: kind of the artifacts that the error message suggests; None for artifacts of any kind.
-            The kind of the returned artifact is not checked.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, path of a run's
+            folder, or reference ``hf://user/name``. A run's folder stands for its subfolder
+            ``artifact``. A reference stands for an artifact on the Hugging Face hub, which is
+            downloaded (see :class:`~wmrl.storage.hub.HubReference`).
+        kind: kind of the artifact to choose from a repository that contains several, and kind of
+            the artifacts that the error message suggests; None for artifacts of any kind. The kind
+            of the returned artifact is not checked.
 
     Raises:
-        ArtifactError: there is neither a shipped artifact with that name nor an artifact at that
-            path.
+        ArtifactError: there is neither a shipped artifact with that name, nor an artifact at that
+            path, nor one that can be downloaded.
+        ImportError: a reference needs the package ``huggingface_hub``, which is not installed.
     """
+    if is_hub_reference(name_or_path):
+        return find_hub_artifact(HubReference.parse(name_or_path), kind=kind)
     shipped = shipped_artifacts()
     if str(name_or_path) in shipped:
         return SHIPPED / str(name_or_path)
@@ -147,8 +174,8 @@ def find_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # no such user, name too long, null byte
         got = f"an invalid path ({error})"
     raise ArtifactError(
-        f"no artifact {str(name_or_path)!r}: expected a shipped artifact ({', '.join(shipped)}) "
-        f"or the path of an artifact's folder, got {got}"
+        f"no artifact {str(name_or_path)!r}: expected a shipped artifact ({', '.join(shipped)}), "
+        f"the path of an artifact's folder, or hf://user/name, got {got}"
     )
 
 
@@ -205,24 +232,55 @@ def save_artifact(
                 [0., 1.]])
     """
     check_choice("kind", kind, KINDS)
+    files = {
+        CONFIG: _config_file(kind, class_name, config, provenance or {}),
+        MODEL: _model_file(tensors, half),
+    }
+    if card is not None:
+        files[CARD] = card.encode()
+    _write(Path(path), files)
+    return hashlib.sha256(files[MODEL]).hexdigest()
+
+
+def copy_artifact(artifact: Artifact, path: str | Path, *, config: Mapping[str, Any]) -> None:
+    """Writes an artifact's files to another folder, with another configuration.
+
+    The weights stay the same byte for byte, and with them the digest.
+
+    Args:
+        artifact: content of the artifact.
+        path: folder to write; see :func:`save_artifact`.
+        config: JSON-serializable configuration of the copy.
+
+    Raises:
+        ArtifactError: the artifact has changed since it was loaded, or ``path`` can't be written.
+    """
+    files = verified_files(artifact.path)
+    if hashlib.sha256(files[MODEL]).hexdigest() != artifact.digest:
+        raise ArtifactError(f"{artifact.path}: has changed since it was loaded; load it again")
+    files[CONFIG] = _config_file(artifact.kind, artifact.class_name, config, artifact.provenance)
+    _write(Path(path), files)
+
+
+def _config_file(
+    kind: str, class_name: str, config: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> bytes:
+    """Returns the content of ``config.json``."""
     header = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
         "class": class_name,
         "config": dict(config),
-        "provenance": dict(provenance or {}),
+        "provenance": dict(provenance),
     }
-    files = {
-        CONFIG: json_text(header, indent=2, sort_keys=True).encode() + b"\n",
-        MODEL: _model_file(tensors, half),
-    }
-    if card is not None:
-        files[CARD] = card.encode()
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    files[SUMS] = "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
-    if not holds(Path(path), files):
-        write_folder(Path(path), files)
-    return sums[MODEL]
+    return json_text(header, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def _write(path: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files of an artifact, if its folder does not already contain just these files."""
+    files = with_sums(files)
+    if not holds(path, files):
+        write_folder(path, files)
 
 
 def artifact_digest(tensors: Mapping[str, torch.Tensor], *, half: bool = False) -> str:
@@ -234,8 +292,8 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
     """Reads and verifies an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of a run's
-            folder. A run's folder stands for its subfolder ``artifact``.
+        name_or_path: name of a shipped artifact, path of an artifact's or a run's folder, or
+            reference ``hf://user/name``; see :func:`find_artifact`.
         kind: required kind; None accepts any kind.
 
     Raises:
@@ -268,9 +326,11 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
             f"{path}: expected format version {FORMAT_VERSION}, got {version!r}; load the artifact "
             f"with {_READERS.get(version, 'a newer wmrl')}, or train it again"
         )
-    if kind is not None and found != kind:
+    if found not in ((kind,) if kind else KINDS):
+        expected = repr(kind) if kind else f"in {KINDS}"
         raise ArtifactError(
-            f"{path}: expected an artifact of kind {kind!r}, got {found!r}; choose another artifact"
+            f"{path}: expected an artifact of kind {expected}, got {found!r:.100}; choose another "
+            "artifact"
         )
     try:
         tensors, _ = parse_tensors(files[MODEL])
@@ -284,12 +344,13 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
                 f"{path / MODEL}: expected finite weights, got NaN or ∞ in {name!r}; train the "
                 "artifact again"
             )
+    source = cached_reference(path.resolve())
     return Artifact(
         path=path,
         kind=found,
         class_name=class_name,
         config=config,
-        provenance=provenance,
+        provenance=provenance if source is None else {**provenance, "source": str(source)},
         tensors={
             _renamed(name, _ATTRIBUTES): (
                 tensor.float() if tensor.dtype == torch.float16 else tensor
@@ -297,6 +358,7 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
             for name, tensor in tensors.items()
         },
         digest=hashlib.sha256(files[MODEL]).hexdigest(),
+        card=files[CARD].decode(errors="replace") if CARD in files else None,
     )
 
 

@@ -61,6 +61,25 @@ def recognize(path: str | Path) -> Recognized:
     return _folder(path, names)
 
 
+def artifacts_below(folder: str | Path) -> Iterator[Path]:
+    """Yields the folders of all artifacts in a folder, sorted by path within each folder.
+
+    If the folder itself is an artifact, it is the only one. Rollout stores, hidden folders and
+    symbolic links are not searched.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    found = recognize(folder)
+    if not found.path.is_dir():
+        raise ValueError(f"folder: expected a folder, got {found.description} at {str(folder)!r}")
+    if found.kind == "artifact":
+        yield found.path
+    elif found.kind not in ("store", "latents"):
+        for child in _folders(found.path, depth=1):
+            yield from artifacts_below(child)
+
+
 def suggestions(path: str | Path, kind: Kind, *, detail: str | None = None) -> list[Path]:
     """Finds folders of a given kind near a wrong path, to suggest in an error message.
 

@@ -203,7 +203,8 @@ def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto"
     """Loads a vision model from an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, or reference
+            ``hf://user/name`` to a repository of the Hugging Face hub.
         device: device of the weights; ``"auto"`` for a GPU if there is one.
 
     Raises:

@@ -48,10 +48,10 @@ class Args:
     work: Path = Path("runs/reproduce-drivers")
     """Folder of the searches and training runs; finished ones are not repeated."""
     vision: str = "car-racing-vae"
-    """Vision model with which the elites drive: a shipped name or a path."""
+    """Vision model with which the elites drive: a shipped name, a path, or hf://user/name."""
     memory: str = "auto"
-    """Memory model with which the elites drive: a shipped name or a path; "auto" for the one
-    shipped with the vision model."""
+    """Memory model with which the elites drive: a shipped name, a path, or hf://user/name; "auto"
+    for the one shipped with the vision model."""
     task: str = "car-racing"
     """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
     for a task of your own."""

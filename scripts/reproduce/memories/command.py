@@ -42,9 +42,9 @@ class Args:
     stores: tyro.conf.Positional[tuple[Path, ...]]
     """Rollout stores of one task (written by wmrl collect)."""
     vqvae: str = "car-racing-vqvae"
-    """VQ-VAE: a shipped name or a path."""
+    """VQ-VAE: a shipped name, a path, or hf://user/name."""
     vae: str = "car-racing-vae"
-    """VAE: a shipped name or a path."""
+    """VAE: a shipped name, a path, or hf://user/name."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/memories")
     """Output folder of the table and the results."""
     work: Path = Path("runs/compare-memories")

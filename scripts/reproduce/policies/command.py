@@ -41,9 +41,10 @@ class Args:
     work: Path = Path("runs/reproduce-policies")
     """Folder of the training runs; finished ones are not repeated."""
     vision: str = "car-racing-vae"
-    """Vision model: a shipped name or a path."""
+    """Vision model: a shipped name, a path, or hf://user/name."""
     memory: str = "auto"
-    """Memory model: a shipped name or a path; "auto" for the one shipped with the vision model."""
+    """Memory model: a shipped name, a path, or hf://user/name; "auto" for the one shipped with the
+    vision model."""
     task: str = "car-racing"
     """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
     for a task of your own."""

@@ -25,6 +25,7 @@ from wmrl.memory.base import load_memory
 from wmrl.storage import files
 from wmrl.storage.artifact import (
     ArtifactError,
+    copy_artifact,
     find_artifact,
     load_artifact,
     save_artifact,
@@ -428,3 +429,28 @@ def test_saving_replaces_nothing_but_folders(
     with pytest.raises((ArtifactError, OSError), match=error):
         save_artifact(path, kind="vision", class_name="Tiny", config={}, tensors=tensors)
     assert [entry.name for entry in tmp_path.iterdir()] == ["artifact"]
+
+
+def test_a_copy_has_another_configuration_and_the_same_weights(saved: Path, tmp_path: Path) -> None:
+    artifact = load_artifact(saved)
+    copy_artifact(artifact, tmp_path / "copy", config={"width": 5})
+    copy = load_artifact(tmp_path / "copy")
+    assert (copy.config, copy.digest, copy.card) == ({"width": 5}, artifact.digest, artifact.card)
+    assert (copy.kind, copy.class_name) == (artifact.kind, artifact.class_name)
+    assert copy.provenance == artifact.provenance
+    weights = (saved / "model.safetensors").read_bytes()
+    assert (tmp_path / "copy" / "model.safetensors").read_bytes() == weights
+    assert load_artifact(saved).config == artifact.config
+    save_artifact(saved, kind="agent", class_name="B", config={}, tensors={"x": torch.ones(1)})
+    with pytest.raises(ArtifactError, match="has changed since it was loaded"):
+        copy_artifact(artifact, tmp_path / "other", config={})
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("kind", ["../agent", "", 3, ["vision"]])
+def test_only_known_kinds_are_read(saved: Path, kind: object) -> None:
+    header = json.loads((saved / "config.json").read_text()) | {"kind": kind}
+    (saved / "config.json").write_text(json.dumps(header))
+    resum(saved)
+    with pytest.raises(ArtifactError, match=r"expected an artifact of kind in .* got"):
+        load_artifact(saved)

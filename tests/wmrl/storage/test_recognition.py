@@ -12,7 +12,7 @@ from wmrl.agents.agent import load_agent
 from wmrl.data.store import RolloutStore, StoreError
 from wmrl.memory.dataset import encode_store
 from wmrl.storage.artifact import ArtifactError, find_artifact, load_artifact
-from wmrl.storage.recognition import did_you_mean, recognize
+from wmrl.storage.recognition import artifacts_below, did_you_mean, recognize
 from wmrl.storage.run import Run, RunError
 from wmrl.vision.base import load_vision
 
@@ -160,3 +160,23 @@ def test_long_lists_are_cut(home: Path) -> None:
     clause = did_you_mean(home / "many", "artifact")
     assert clause.count("model-") == 3
     assert clause.endswith("(of 5)?")
+
+
+def test_all_artifacts_of_a_folder(home: Path) -> None:
+    shutil.copytree(home / "run" / "artifact", home / "data" / "artifact")  # in a store
+    shutil.copytree(home / "run" / "artifact", home / ".hidden")
+    deep = home / "a" / "b" / "c" / "d" / "e"
+    shutil.copytree(home / "run" / "artifact", deep)
+    (home / "link").symlink_to(deep)
+    expected = [
+        deep,
+        home / "run" / "artifact",
+        home / "whole" / "round-0" / "memory" / "artifact",
+        home / "whole" / "round-0" / "vision" / "artifact",
+    ]
+    assert list(artifacts_below(home)) == expected
+    assert list(artifacts_below(deep)) == [deep]
+    assert list(artifacts_below(home / "empty")) == []
+    for path in ("nowhere", "file"):
+        with pytest.raises(ValueError, match="folder: expected a folder, got"):
+            list(artifacts_below(home / path))

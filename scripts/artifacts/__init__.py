@@ -1,0 +1,1 @@
+"""Subcommands of ``wmrl artifacts``: trained models and agents, and their places on the hub."""
