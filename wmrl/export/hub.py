@@ -35,6 +35,7 @@ from wmrl.storage.hub import (
     import_hub,
     is_hub_reference,
     is_repo_id,
+    kinds_in,
     repository_artifact,
 )
 from wmrl.storage.model_card import model_card, score_of, task_of
@@ -247,7 +248,7 @@ def _find(name_or_path: str | Path, kind: str | None) -> Path:
             "name_or_path: expected the name or path of a saved artifact, got a "
             f"{type(given).__name__}; save it first, with its method save(path)"
         )
-    if any((Path(name_or_path) / each / "config.json").is_file() for each in KINDS):
+    if kinds_in(Path(name_or_path)):
         return repository_artifact(Path(name_or_path), kind=kind, name=str(name_or_path))
     return find_artifact(name_or_path, kind=kind)
 
@@ -269,7 +270,6 @@ def _write_repository(
         config["world_model"] = {
             **config["world_model"],
             **{kind: f"../{kind}" for kind in models},
-            **{f"{kind}_digest": model.digest for kind, model in models.items()},
         }
     copy_artifact(artifact, folder / artifact.kind, config=config)
     for kind, model in models.items():
@@ -288,10 +288,11 @@ def _world_model(artifact: Artifact) -> dict[str, Artifact]:
         if name is None:
             continue
         models[kind] = model = load_artifact(name, kind=kind)
-        if digest not in (None, model.digest):
+        if digest != model.digest:  # a reference without a digest may lead to any model
             raise ArtifactError(
-                f"{artifact.path}: expected its {kind} model with digest {digest[:12]}… at {name}, "
-                f"got digest {model.digest[:12]}…; put back the model that it was trained with"
+                f"{artifact.path}: expected its {kind} model with digest {str(digest)[:12]}… at "
+                f"{name}, got digest {model.digest[:12]}…; put back the model that it was trained "
+                "with"
             )
     return models
 

@@ -31,6 +31,7 @@ from wmrl.storage._artifact_files import (
     ArtifactError,
     size_limit,
 )
+from wmrl.storage.recognition import recognize
 
 SCHEME = "hf://"
 """Beginning of references to repositories, as in ``hf://user/name``."""
@@ -49,7 +50,7 @@ class HubError(ArtifactError):
 
 
 class HubWarning(UserWarning):
-    """Warning shown if the hub can't be reached, so that a copy in the cache is used."""
+    """Warning shown if a repository can't be downloaded, so that a copy in the cache is used."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ def find_hub_artifact(reference: HubReference, *, kind: str | None = None) -> Pa
     return repository_artifact(folder, kind=reference.kind or kind, name=str(reference))
 
 
+def kinds_in(folder: Path) -> list[str]:
+    """Returns the kinds of the artifacts in the folder of a repository."""
+    return [kind for kind in KINDS if recognize(folder / kind).kind == "artifact"]
+
+
 def repository_artifact(folder: Path, *, kind: str | None, name: str) -> Path:
     """Returns the folder of an artifact in a repository's folder.
 
@@ -150,7 +156,7 @@ def repository_artifact(folder: Path, *, kind: str | None, name: str) -> Path:
     Raises:
         HubError: the repository has no such artifact, or several artifacts and no agent.
     """
-    kinds = [each for each in KINDS if (folder / each / CONFIG).is_file()]
+    kinds = kinds_in(folder)
     default = kinds[0] if len(kinds) == 1 else "agent"
     if (kind or default) not in kinds:
         expected = repr(kind) if kind else "'agent', or a single artifact"
@@ -263,7 +269,7 @@ def _download(reference: HubReference) -> Path:
         ImportError: the package ``huggingface_hub`` is not installed.
 
     Warns:
-        HubWarning: the hub can't be reached, so that the latest copy in the cache is used.
+        HubWarning: the repository can't be downloaded, so that a copy in the cache is used.
     """
     hub = import_hub()
     name = str(replace(reference, kind=None))
@@ -274,9 +280,7 @@ def _download(reference: HubReference) -> Path:
             files = hub.snapshot_download(
                 **wanted, revision=reference.revision, dry_run=True, tqdm_class=silent
             )
-        except hub.errors.DryRunError as error:  # the hub refused, or was not reached
-            if isinstance(error.__cause__, hub.errors.RepositoryNotFoundError):
-                raise
+        except hub.errors.DryRunError as error:  # the hub was not reached, or refused
             return _cached_copy(hub, reference, error)
         _check_files(name, files)
         downloads = any(file.will_download for file in files)
@@ -286,12 +290,12 @@ def _download(reference: HubReference) -> Path:
 
 
 def _cached_copy(hub: ModuleType, reference: HubReference, error: Exception) -> Path:
-    """Returns the folder of a repository in the cache, if the hub can't be reached.
+    """Returns the folder of a repository in the cache, if it can't be downloaded.
 
     Args:
         hub: the package ``huggingface_hub``.
         reference: reference to the repository.
-        error: error that is raised if there is no complete copy in the cache.
+        error: reason; raised if there is no complete copy in the cache.
     """
     try:
         folder = hub.snapshot_download(
@@ -302,15 +306,13 @@ def _cached_copy(hub: ModuleType, reference: HubReference, error: Exception) -> 
         )
     except hub.errors.LocalEntryNotFoundError:
         raise error from error.__cause__
-    path = Path(folder)
-    if path.name != reference.revision:
-        warnings.warn(
-            f"{reference}: the hub can't be reached; the copy in the cache is used, which is of "
-            f"the commit {path.name}",
-            HubWarning,
-            stacklevel=2,
-        )
-    return path
+    warnings.warn(
+        f"{reference}: {_explanation(error)}; the copy in the cache is used, which is of the "
+        f"commit {Path(folder).name}",
+        HubWarning,
+        stacklevel=2,
+    )
+    return Path(folder)
 
 
 def _check_files(name: str, files: Sequence[Any]) -> None:

@@ -268,21 +268,19 @@ def test_nothing_is_uploaded_if_anything_is_wrong(
     hub: ToyHub, saved: dict[str, Path], tmp_path: Path, make_tiny: Callable[..., Any]
 ) -> None:
     agent, other = shutil.copytree(saved["agent"], tmp_path / "copy"), make_tiny(seed=9)
-    header = json.loads((agent / "config.json").read_text())
-    ref = header["config"]["world_model"]
-    for vision, message in (
-        ("/gone", "no artifact '/gone'"),
-        (str(other.vision), r"expected its vision model with digest .* put back the model"),
+    for change, message in (
+        ({"vision": "/gone"}, "no artifact '/gone'"),
+        ({"vision": str(other.vision)}, r"expected its vision model with digest .* put back the m"),
+        ({"memory_digest": None}, r"expected its memory model with digest None… at .*, got digest"),
     ):
         loaded = load_agent(saved["agent"])
         assert loaded.world_model is not None
-        loaded.world_model = replace(loaded.world_model, vision=vision)
+        loaded.world_model = replace(loaded.world_model, **change)
         loaded.save(agent)
         with pytest.raises(ArtifactError, match=message):
             push_to_hub(agent, "ada/car")
         with pytest.raises(ArtifactError, match=message):
             save_pretrained(agent, tmp_path / "shared")
-    assert ref["vision"] != vision
     model = saved["agent"] / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-1])
     with pytest.raises(ArtifactError, match="damaged"):

@@ -21,6 +21,7 @@ from wmrl.storage.hub import (
     HubWarning,
     cached_reference,
     is_repo_id,
+    kinds_in,
     repository_artifact,
 )
 from wmrl.vision.base import load_vision
@@ -160,12 +161,23 @@ def test_without_a_network_the_cache_is_used_and_says_so(
 ) -> None:
     saved_at = load_vision("hf://ada/world", device="cpu").saved_at
     no_network(monkeypatch)
-    with pytest.warns(HubWarning, match=f"can't be reached; .* of the commit {published.main}"):
+    with pytest.warns(HubWarning, match=f"check the network .* of the commit {published.main}"):
         vision = load_vision("hf://ada/world", device="cpu")
     assert vision.digest == tiny_vae.vision_digest
     assert load_vision(str(saved_at), device="cpu").digest == vision.digest  # without a warning
     with pytest.raises(HubError, match=r"expected an answer of the hub, got none; check the netw"):
         load_vision("hf://ada/world@v2", device="cpu")
+
+
+def test_a_repository_that_is_gone_remains_in_the_cache(
+    hub: ToyHub, published: Repository, tiny_vae: Any
+) -> None:
+    load_vision("hf://ada/world", device="cpu")
+    del hub.repositories["ada/world"]
+    message = r"ada/world: expected a repository, got none .*; the copy in the cache is used"
+    with pytest.warns(HubWarning, match=message):
+        vision = load_vision("hf://ada/world", device="cpu")
+    assert vision.digest == tiny_vae.vision_digest
 
 
 def test_an_interrupted_download_is_completed(
@@ -308,7 +320,9 @@ def test_the_artifact_of_a_repository(tmp_path: Path, tiny_vae: Any) -> None:
         repository_artifact(tmp_path, kind=None, name="it")
     assert repository_artifact(tmp_path, kind="memory", name="it") == tmp_path / "memory"
     (tmp_path / "agent").mkdir()
-    (tmp_path / "agent" / "config.json").touch()
+    (tmp_path / "agent" / "config.json").write_text("{}")  # as of a run
+    assert kinds_in(tmp_path) == ["vision", "memory"]
+    (tmp_path / "agent" / "SHA256SUMS").touch()
     assert repository_artifact(tmp_path, kind=None, name="it") == tmp_path / "agent"
 
 
