@@ -19,6 +19,7 @@ html_static_path = ["_static"]
 html_css_files = ["wmrl.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

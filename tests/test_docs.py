@@ -144,6 +144,7 @@ def test_tables_of_results_link_to_the_copy_of_the_results() -> None:
         assert not text.startswith("# ")
         for path in re.findall(r"\]\(results:([^)]+)\)", text):
             assert (result_pages.FOLDER / path).exists()
+    assert result_pages.with_unbroken_cells("1 ± 2\n| 3 ± 4 |") == "1 ± 2\n| 3\u00a0±\u00a04 |"
     assert result_pages.with_site_links("![a](../../results/b.png) [c](../../results/d/e.mp4)") == (
         "![a](../../results/b.png) [c](results:d/e.mp4)"
     )

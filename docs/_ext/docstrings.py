@@ -9,15 +9,25 @@ from sphinx.ext.napoleon import Config, GoogleDocstring
 _CONFIG = Config()
 
 
-class _Docstring(GoogleDocstring):  # type: ignore[misc]
-    """Docstring whose sections "Returns" and whose first line contain text, not a type.
+class _Docstring(GoogleDocstring):
+    """Docstring without types, which are in the annotations.
 
-    Napoleon would take the words before a colon for a type. Types are in the annotations.
+    Napoleon would take the words before a colon for a type, in the first line of a property and in
+    the section "Returns". The types of attributes stand behind their names.
     """
 
     def _consume_returns_section(self, preprocess_types: bool = False) -> list[Any]:
         lines = self._dedent(self._consume_to_next_section())
         return [("", "", lines)] if lines else []
+
+    def _parse_attributes_section(self, section: str) -> list[str]:
+        lines: list[str] = []
+        for name, _, description in self._consume_fields():
+            annotation = self._lookup_annotation(name)
+            lines.append(f".. attribute:: {name}")
+            lines += [f"   :type: {annotation}"] if annotation else []
+            lines += ["", *self._indent(self._format_field("", "", description), 3), ""]
+        return lines
 
     def _consume_inline_attribute(self) -> tuple[str, list[str]]:
         return "", self._dedent(self._consume_to_end())

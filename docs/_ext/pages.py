@@ -21,7 +21,7 @@ _REFERENCE = api_pages.Reference()
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connects the extension to the events of Sphinx."""
     app.connect("builder-inited", _write_pages)
-    app.connect("source-read", _link_results)
+    app.connect("source-read", _adapt_source)
     app.connect("autodoc-process-docstring", docstrings.convert)
     app.connect("autodoc-process-signature", _shorten_defaults)
     app.connect("missing-reference", _resolve)
@@ -40,6 +40,7 @@ def _write_pages(app: Sphinx) -> None:
         file = f"{name.removeprefix('vsg/')}.md"
         _write(source / "_generated" / "environments" / file, environment_pages.text(name))
     for name, table in result_pages.tables().items():
+        table = result_pages.with_unbroken_cells(table)
         _write(source / "_generated" / "results" / f"{name}.md", table)
 
 
@@ -81,8 +82,8 @@ def _use_dashes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             text.parent.replace(text, nodes.Text(" – "))
 
 
-def _link_results(app: Sphinx, docname: str, source: list[str]) -> None:
-    source[0] = result_pages.with_site_links(source[0])
+def _adapt_source(app: Sphinx, docname: str, source: list[str]) -> None:
+    source[0] = result_pages.with_unbroken_cells(result_pages.with_site_links(source[0]))
 
 
 def _copy_results(app: Sphinx, error: Exception | None) -> None:

@@ -25,3 +25,10 @@ def with_site_links(source: str) -> str:
     Images stay as they are: Sphinx finds and copies them.
     """
     return re.sub(r"(?<!!)(\[[^\]]*\])\((?:\.\./)+results/([^)]+)\)", r"\1(results:\2)", source)
+
+
+def with_unbroken_cells(source: str) -> str:
+    """Keeps the lines in cells of tables from ending before or after the sign ±."""
+    return re.sub(
+        r"^\|.*", lambda row: row[0].replace(" ± ", "\u00a0±\u00a0"), source, flags=re.MULTILINE
+    )

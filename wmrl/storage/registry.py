@@ -70,7 +70,7 @@ class Registry(Generic[T]):
 
         Raises:
             ValueError: a different class has the same name.
-            TypeError: ``cls`` is not a class, or does not derive from :attr:`base`.
+            TypeError: ``cls`` is not a class, or does not derive from ``base``.
         """
         given: object = cls  # the annotation is not checked at run time
         if not isinstance(given, type) or not issubclass(given, self.base):
