@@ -393,6 +393,32 @@ def test_nothing_is_written_if_outputs_differ(
     assert_nothing_is_written(make_memory("mdn-rnn"), tmp_path, "a difference")
 
 
+def test_a_copy_in_evaluation_mode_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = make_memory("mdn-rnn").train()
+    seen: list[Any] = []
+
+    def convert(module: Any, graph: Any) -> Any:
+        seen.append(module)
+        raise OnnxExportError("enough")
+
+    monkeypatch.setattr(onnx_export, "convert", convert)
+    assert_nothing_is_written(memory, tmp_path, "enough")
+    assert seen[0] is not memory
+    assert (seen[0].training, memory.training) == (False, True)
+
+
+def test_the_task_of_a_vision_model_is_that_of_its_artifact(tmp_path: Path) -> None:
+    assert onnx_export._task_of(load_vision("car-racing-vae")) == "car-racing"
+    vae = make_vae()
+    assert onnx_export._task_of(vae) is None
+    vae.save(tmp_path / "vae", provenance={"task": "toy"})
+    assert onnx_export._task_of(vae) == "toy"
+    make_vqvae("fsq").save(tmp_path / "vae", provenance={"task": "other"})
+    assert onnx_export._task_of(vae) is None
+
+
 def test_sequential_decoding_is_refused(tmp_path: Path) -> None:
     memory = make_code_memory(replace(CODES, decoding="sequential"))
     with pytest.raises(ValueError, match="expected a memory with decoding 'parallel'"):
@@ -407,6 +433,8 @@ def test_other_artifacts_are_refused(agent_path: Path, tmp_path: Path) -> None:
         export_onnx("planar-arm-vae", tmp_path / "onnx")
     with pytest.raises(ArtifactError, match="no artifact 'nothing'"):
         export_onnx("nothing", tmp_path / "onnx")
+    with pytest.raises(ValueError, match="or the name or path of an artifact, got a Linear"):
+        export_onnx(torch.nn.Linear(1, 1), tmp_path / "onnx")  # type: ignore[arg-type]
     assert not (tmp_path / "onnx").exists()
 
 

@@ -102,7 +102,7 @@ def export_onnx(model: Vision | Memory[Any] | str | Path, path: str | Path) -> O
     import_packages("onnx", "onnx", "onnxruntime", "onnxscript")
     path = Path(path)
     _check_folder(path)
-    given, task = _load(model)
+    given = _load(model)
     module = copy.deepcopy(given).cpu().eval()
     files: dict[str, bytes] = {}
     graphs: dict[str, Any] = {}
@@ -129,7 +129,7 @@ def export_onnx(model: Vision | Memory[Any] | str | Path, path: str | Path) -> O
         "kind": module.kind,
         "class": type(module).__name__,
         "digest": given.digest,
-        "task": task,
+        "task": _task_of(given),
         "versions": package_versions("onnx", "onnxruntime", "onnxscript"),
         "largest_difference": largest,
         "graphs": graphs,
@@ -156,32 +156,43 @@ def _check_folder(path: Path) -> None:
         )
 
 
-def _load(model: Vision | Memory[Any] | str | Path) -> tuple[Vision | Memory[Any], str | None]:
-    """Returns a model and the name of its task, None if that is unknown."""
-    if isinstance(model, Memory):
-        return model, model.config.task
-    if isinstance(model, Vision):
-        return model, None if model.saved_at is None else _task_of(model.saved_at)
-    artifact = load_artifact(model)
-    if artifact.kind == "vision":
-        return load_vision(model, device="cpu"), artifact.provenance.get("task")
-    if artifact.kind == "memory":
-        return _load(load_memory(model, device="cpu"))
+def _load(model: Vision | Memory[Any] | str | Path) -> Vision | Memory[Any]:
+    """Returns the model that the argument ``model`` of :func:`export_onnx` stands for."""
+    if isinstance(model, Vision | Memory):
+        return model
+    if not isinstance(model, str | Path):
+        raise ValueError(
+            "model: expected a vision model, a memory, or the name or path of an artifact, got a "
+            f"{type(model).__name__}"
+        )
+    kind = load_artifact(model).kind
+    if kind == "vision":
+        return load_vision(model, device="cpu")
+    if kind == "memory":
+        return load_memory(model, device="cpu")
     mend = "choose another one"
-    if artifact.kind == "agent":
+    if kind == "agent":
         mend = "export the vision model and the memory of its world model"
     raise ArtifactError(
         f"model: expected a vision model or a memory, got {str(model)!r}, an artifact of kind "
-        f"{artifact.kind!r}; {mend}"
+        f"{kind!r}; {mend}"
     )
 
 
-def _task_of(name_or_path: str) -> str | None:
-    """Returns the task in the provenance of an artifact, None if there is none."""
-    try:
-        return load_artifact(name_or_path).provenance.get("task")
-    except ArtifactError:  # it was moved or replaced since the model was loaded
+def _task_of(model: Vision | Memory[Any]) -> str | None:
+    """Returns the name of the task on which a model was trained; None if that is unknown.
+
+    That of a vision model is in the provenance of its artifact.
+    """
+    if isinstance(model, Memory):
+        return str(model.config.task)
+    if model.saved_at is None:
         return None
+    try:
+        artifact = load_artifact(model.saved_at)
+    except ArtifactError:  # it was moved since the model was loaded
+        return None
+    return artifact.provenance.get("task") if artifact.digest == model.digest else None
 
 
 def _opset(proto: "ModelProto") -> int:
