@@ -18,7 +18,7 @@ from wmrl.storage.artifact import load_artifact, save_artifact, shipped_artifact
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.setenv("COLUMNS", "1000")
 
 
 @pytest.fixture
