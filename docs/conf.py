@@ -39,6 +39,6 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(abc|collections|pathlib|typing)\..*"),
     ("py:.*", r"(gymnasium|numpy|ribs|stable_baselines3|torch|vizdoom)\..*"),
-    ("py:class", "Tensor"),  # of torch, imported for type checkers only
+    ("py:class", "MinariDataset|Tensor"),  # imported for type checkers only
     ("py:.*", "[A-Z]"),  # type variables
 ]
