@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from wmrl.agents.agent import Agent, State
 from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Checkpoint, Run
+from wmrl.training.callback_list import CallbackList
+from wmrl.training.callbacks import Callback, RunContext
 
 _END = "-end"
 
@@ -36,6 +38,7 @@ class Learner(ABC):
     _run: Run
     _limit: ClassVar[str]  # name of the setting that limits the training
     _scheduled: bool = False  # True if a schedule depends on the limit
+    _resumed_from: Path | None = None  # checkpoint of an earlier process, until learn is called
 
     @property
     def path(self) -> Path:
@@ -48,10 +51,14 @@ class Learner(ABC):
         """True if the training that the configuration specifies is complete."""
 
     @abstractmethod
-    def learn(self, *, progress: bool = True) -> Self:
+    def learn(self, *, callbacks: Iterable[Callback] = (), progress: bool = True) -> Self:
         """Continues the training from the last checkpoint, until :attr:`done` is True.
 
         Args:
+            callbacks: callbacks of the training, see
+                :class:`~wmrl.training.callbacks.Callback`; called in addition to those that write
+                ``metrics.csv`` and TensorBoard events. If a callback ends the training, another
+                call of this method continues it.
             progress: True to show a progress bar.
 
         Returns:
@@ -59,8 +66,17 @@ class Learner(ABC):
         """
 
     @abstractmethod
-    def save(self, path: str | Path) -> str:
-        """Saves the result of the training as an artifact, and returns the artifact's digest."""
+    def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
+        """Saves the result of the training as an artifact.
+
+        Args:
+            path: folder to write.
+            provenance: JSON-serializable description of how the result was made. It is added to the
+                learner's own description.
+
+        Returns:
+            The artifact's digest.
+        """
 
     def close(self) -> None:
         """Releases the folder of the run.
@@ -108,6 +124,35 @@ class Learner(ABC):
             self._run.close()
             raise
 
+    def _called(
+        self,
+        callbacks: Iterable[Callback],
+        *,
+        name: str,
+        step: int,
+        planned: bool = True,
+        progress: bool,
+    ) -> CallbackList:
+        """Returns the callbacks of a training, to be called around its steps.
+
+        Args:
+            callbacks: the user's callbacks.
+            name: name of the training.
+            step: step from which the training goes on.
+            planned: False if there is a checkpoint of this step only because of an interruption.
+            progress: True to print a line if a callback ends the training.
+        """
+        resumed_from, self._resumed_from = self._resumed_from, None
+        context = RunContext(
+            name=name,
+            path=self.path,
+            config=self._run.config,
+            step=step,
+            checkpoint=resumed_from if planned else None,
+            save=self.save,
+        )
+        return CallbackList(callbacks, context, progress=progress)
+
     def _save_checkpoint(
         self,
         name: str,
@@ -116,7 +161,7 @@ class Learner(ABC):
         *,
         cut: bool,
         may_hold_nan: Collection[str] = (),
-    ) -> None:
+    ) -> Path:
         """Writes a checkpoint after a part of the training, such as a chunk of PPO.
 
         Args:
@@ -128,9 +173,12 @@ class Learner(ABC):
                 limit extends the run later, the run continues from the previous checkpoint, and
                 repeats the whole part.
             may_hold_nan: names of tensors that may contain NaN. All other numbers must be finite.
+
+        Returns:
+            The file of the checkpoint.
         """
         whole = f"{name}{_END}" if cut else name
-        self._run.save_checkpoint(whole, tensors, state, may_hold_nan=may_hold_nan)
+        return self._run.save_checkpoint(whole, tensors, state, may_hold_nan=may_hold_nan)
 
     def _load_checkpoint(
         self, name: str, *, at: str, limit: int, device: str | torch.device = "cpu"
@@ -146,10 +194,11 @@ class Learner(ABC):
                 This checkpoint is skipped, and the previous one is read.
             device: device of the tensors.
         """
-        end = self._run.load_checkpoint(f"{name}{_END}", device=device)
-        if end is not None and end.state[at] >= limit:
-            return end
-        return self._run.load_checkpoint(name, device=device)
+        found = self._run.load_checkpoint(f"{name}{_END}", device=device)
+        if found is None or found.state[at] < limit:
+            found = self._run.load_checkpoint(name, device=device)
+        self._resumed_from = None if found is None else found.path
+        return found
 
 
 class AgentLearner(Learner):

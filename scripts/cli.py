@@ -150,6 +150,9 @@ finished command was called without it.
 """
 
 
+_CONFIG_HELP = "--config FILE reads options from a TOML file, such as the run.toml of a run."
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command and exits the process.
 
@@ -192,7 +195,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Parses the words after ``wmrl``, runs the subcommand and returns the exit status."""
-    words, plugins = _split_plugins(argv)
+    words, plugins = _split_option(argv, "--plugins")
+    words, configs = _split_option(words, "--config")
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if not words or words[0] in ("-h", "--help", "help"):
@@ -220,7 +224,7 @@ def run(argv: Sequence[str]) -> int:
 
             load_plugins(plugins)
         with _importable_folder():
-            return _run_command(name, rest)
+            return _run_command(name, rest, configs)
     except BrokenPipeError:  # main handles it
         raise
     except KeyboardInterrupt:
@@ -238,13 +242,15 @@ def usage(names: Iterable[str] = COMMANDS) -> str:
     width = max(map(len, commands))
     return "\n".join(
         [
-            "usage: wmrl [--debug] [--plugins NAME] COMMAND [OPTIONS]",
+            "usage: wmrl [--debug] [--plugins NAME] COMMAND [--config FILE] [OPTIONS]",
             "",
             "World models for reinforcement learning: agents that learn in their own dreams.",
             "",
             *(f"  {name:{width}}  {command.summary}" for name, command in commands.items()),
             "",
             "wmrl COMMAND --help lists the options of a command. --version prints the version.",
+            "--config FILE reads options from a TOML file, such as the run.toml of a run; those on",
+            "the command line replace them.",
             "--debug shows the traceback of an error. --plugins NAME loads the plugins of an",
             "installed package, which register further models and agents. The option --plugins",
             "can be repeated.",
@@ -252,25 +258,30 @@ def usage(names: Iterable[str] = COMMANDS) -> str:
     )
 
 
-def _split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separates the options ``--plugins NAME`` and ``--plugins=NAME`` from the other words.
+def _split_option(argv: Sequence[str], option: str) -> tuple[list[str], list[str]]:
+    """Separates an option that all commands share from the other words.
+
+    Args:
+        argv: words of the command line.
+        option: the option, such as ``"--config"``, which is followed by a value or by ``=`` and a
+            value.
 
     Returns:
-        The other words, and the names that the options ``--plugins`` contain.
+        The other words, and the values of the option, which may be given several times.
     """
     words: list[str] = []
-    names: list[str] = []
+    values: list[str] = []
     given = iter(argv)
     for word in given:
-        option, equals, name = word.partition("=")
-        if option != "--plugins":
+        name, equals, value = word.partition("=")
+        if name != option:
             words.append(word)
         else:
-            names.append(name if equals else next(given, ""))
-    return words, names
+            values.append(value if equals else next(given, ""))
+    return words, values
 
 
-def _run_command(name: str, words: Sequence[str]) -> int:
+def _run_command(name: str, words: Sequence[str], configs: Sequence[str]) -> int:
     import tyro
 
     from wmrl.scripts.options import check_options
@@ -278,7 +289,15 @@ def _run_command(name: str, words: Sequence[str]) -> int:
 
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
-    args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
+    if len(configs) > 1 or "" in configs:
+        raise ValueError(f"config: expected the path of one TOML file, got {', '.join(configs)!r}")
+    given: dict[str, Any] = {}
+    if configs:
+        from wmrl.scripts.config_file import read_options
+
+        given["default"] = read_options(configs[0], module.Args, command=name)
+    description = f"{module.__doc__}\n{_CONFIG_HELP}"
+    args = tyro.cli(module.Args, prog=f"wmrl {name}", description=description, args=words, **given)
     check_options(args)
     _check_outputs(COMMANDS[name], args)
     with heartbeat(name, show=getattr(args, "progress", True)):

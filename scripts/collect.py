@@ -69,6 +69,7 @@ def main(args: Args) -> None:
         open_for_collection,
     )
     from wmrl.agents.rollouts.exploration import NoisyAgent
+    from wmrl.scripts.config_file import recorded
     from wmrl.scripts.options import task_with_frames
 
     task = task_with_frames(
@@ -87,21 +88,22 @@ def main(args: Args) -> None:
     frames = args.frames
     if frames is None and args.episodes is None:
         frames = 256_000
-    store = collect(
-        task,
-        args.store,
-        policy=policy,
-        episodes=args.episodes,
-        frames=frames,
-        seed=args.seed,
-        noise=NoisyAgent(max_scale=args.noise),
-        world_model=world_model,
-        num_envs=args.num_envs,
-        workers=args.workers,
-        base=args.base,
-        frame_skip=args.frame_skip,
-        device=args.device,
-    )
+    with recorded(args, args.store, command="collect"):
+        store = collect(
+            task,
+            args.store,
+            policy=policy,
+            episodes=args.episodes,
+            frames=frames,
+            seed=args.seed,
+            noise=NoisyAgent(max_scale=args.noise),
+            world_model=world_model,
+            num_envs=args.num_envs,
+            workers=args.workers,
+            base=args.base,
+            frame_skip=args.frame_skip,
+            device=args.device,
+        )
     agent_steps = sum(summary.length for summary in store.summaries)
     print(
         f"{store.path}: {len(store)} episodes, {agent_steps:,} agent steps, {store.content_hash()}"

@@ -73,6 +73,7 @@ def main(args: Args) -> None:
     from wmrl.agents.quality_diversity.problems import ArmProblem
     from wmrl.agents.quality_diversity.search import EliteSearchConfig, search_elites
     from wmrl.envs.planar_arm.arm import Arm
+    from wmrl.scripts.config_file import recorded
 
     arm = Arm(
         num_joints=args.num_joints,
@@ -90,9 +91,10 @@ def main(args: Args) -> None:
         seed=args.seed,
         **({} if coverage is None else {"initial_coverage": coverage}),
     )
-    result = search_elites(
-        args.out, config, init=args.init, device=args.device, progress=args.progress
-    )
+    with recorded(args, args.out, command="search-elites"):
+        result = search_elites(
+            args.out, config, init=args.init, device=args.device, progress=args.progress
+        )
     metrics, cells = result.metrics, f"{len(result.elites):,} of {archive.num_cells:,} cells"
     print(f"coverage:     {metrics['coverage']:.1%} ({cells})")
     print(f"mean fitness: {metrics['mean_fitness']:.4f}")

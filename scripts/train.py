@@ -75,6 +75,7 @@ def main(args: Args) -> None:
     """Runs the training loop, and prints the paths of its results."""
     from wmrl.agents.pipeline.loop import train
     from wmrl.agents.pipeline.plan import TrainingPlan
+    from wmrl.scripts.config_file import recorded
     from wmrl.scripts.options import task_option, task_with_frames
     from wmrl.storage.files import check_writable
 
@@ -109,7 +110,10 @@ def main(args: Args) -> None:
             "the real game; they are used only to collect data for the world model",
             file=sys.stderr,
         )
-    result = train(task, out, plan=plan, seed=args.seed, workers=args.workers, device=args.device)
+    with recorded(args, out, command="train"):
+        result = train(
+            task, out, plan=plan, seed=args.seed, workers=args.workers, device=args.device
+        )
     for name in ("vision", "memory", "dream", "real", "curve"):
         if path := getattr(result, name):
             print(f"{name:7} {path}")

@@ -178,6 +178,7 @@ def main(args: Args) -> None:
     """Trains the controller, writes its artifact and prints the path."""
     from wmrl.agents.agent import load_agent
     from wmrl.envs.world_model import WorldModel
+    from wmrl.scripts.config_file import recorded
     from wmrl.scripts.options import find_task_aloud
 
     _check_options(args)
@@ -192,7 +193,7 @@ def main(args: Args) -> None:
     task = find_task_aloud(args.task)
     world_model = WorldModel.open(task, args.vision, memory, device=args.device)
     init = None if args.init is None else load_agent(args.init)
-    with ExitStack() as stack:
+    with recorded(args, args.out, command="train-controller"), ExitStack() as stack:
         make = _ppo if args.algorithm == "ppo" else _policy_search
         learner = make(args, world_model, init, stack)
         learner.learn(

@@ -97,6 +97,7 @@ def main(args: Args) -> None:
     from wmrl.data.store import RolloutStore
     from wmrl.memory.ensemble_training import train_ensemble
     from wmrl.memory.training import train_memory
+    from wmrl.scripts.config_file import recorded
     from wmrl.vision.base import load_vision
 
     if args.num_members > 1 and args.init is not None:
@@ -111,28 +112,29 @@ def main(args: Args) -> None:
         )
     vision = load_vision(args.vision, device=args.device)
     config, training = _model(args, stores[0].metadata.task), _training(args)
-    if args.num_members > 1:
-        train_ensemble(
-            stores,
-            args.out,
-            vision=vision,
-            num_members=args.num_members,
-            pessimism=args.pessimism,
-            noise_floor=args.noise_floor,
-            config=config,
-            training=training,
-            device=args.device,
-        )
-    else:
-        train_memory(
-            stores,
-            args.out,
-            vision=vision,
-            config=config,
-            training=training,
-            init=args.init,
-            device=args.device,
-        )
+    with recorded(args, args.out, command="train-memory"):
+        if args.num_members > 1:
+            train_ensemble(
+                stores,
+                args.out,
+                vision=vision,
+                num_members=args.num_members,
+                pessimism=args.pessimism,
+                noise_floor=args.noise_floor,
+                config=config,
+                training=training,
+                device=args.device,
+            )
+        else:
+            train_memory(
+                stores,
+                args.out,
+                vision=vision,
+                config=config,
+                training=training,
+                init=args.init,
+                device=args.device,
+            )
     print((args.out / "report.json").read_text())
     print(f"memory: {args.out / 'artifact'}")
 

@@ -90,24 +90,26 @@ class Args:
 def main(args: Args) -> None:
     """Trains the model and prints its metrics on held-out frames."""
     from wmrl.data.store import RolloutStore
+    from wmrl.scripts.config_file import recorded
     from wmrl.training.trainer import TrainingConfig
     from wmrl.vision.training import train_vision
 
     stores = [RolloutStore(path) for path in args.stores]
-    train_vision(
-        stores,
-        args.out,
-        config=_model(args, stores[0].metadata.task if stores else ""),
-        training=TrainingConfig(
-            steps=args.steps,
-            batch_size=args.batch_size,
-            learning_rate=args.learning_rate,
-            max_seconds=None if args.minutes is None else 60.0 * args.minutes,
-            seed=args.seed,
-        ),
-        init=args.init,
-        device=args.device,
-    )
+    with recorded(args, args.out, command="train-vision"):
+        train_vision(
+            stores,
+            args.out,
+            config=_model(args, stores[0].metadata.task if stores else ""),
+            training=TrainingConfig(
+                steps=args.steps,
+                batch_size=args.batch_size,
+                learning_rate=args.learning_rate,
+                max_seconds=None if args.minutes is None else 60.0 * args.minutes,
+                seed=args.seed,
+            ),
+            init=args.init,
+            device=args.device,
+        )
     print((args.out / "report.json").read_text())
     print(f"vision: {args.out / 'artifact'}")
 

@@ -2,7 +2,7 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,7 +17,7 @@ from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.hashing import array_digest
 from wmrl.core.interrupts import Interrupts, deferred_interrupts
 from wmrl.core.validation import check_finite, check_seed, check_shape
-from wmrl.training.metrics import MetricsLogger
+from wmrl.training.callbacks import Callback
 from wmrl.training.progress import progress_bar
 
 
@@ -97,8 +97,12 @@ class ControllerSearch(AgentLearner):
         """
 
     @abstractmethod
-    def _checkpoint(self) -> None:
-        """Writes a checkpoint that :meth:`_restore` can read, and that includes :attr:`seconds`."""
+    def _checkpoint(self) -> Path:
+        """Writes a checkpoint that :meth:`_restore` can read, and that includes :attr:`seconds`.
+
+        Returns:
+            The file of the checkpoint.
+        """
 
     @property
     def done(self) -> bool:
@@ -111,6 +115,7 @@ class ControllerSearch(AgentLearner):
         max_seconds: float | None = None,
         evaluator: Evaluator | None = None,
         evaluate_every: int = 25,
+        callbacks: Iterable[Callback] = (),
         progress: bool = True,
     ) -> Self:
         """Runs the remaining generations of the search.
@@ -126,6 +131,8 @@ class ControllerSearch(AgentLearner):
             evaluator: function that computes metrics of the agent for learning curves. Its run time
                 does not count as search time.
             evaluate_every: number of generations between evaluations.
+            callbacks: callbacks, as in :meth:`Learner.learn <wmrl.agents.Learner.learn>`. A row is
+                logged after each generation.
             progress: True to show a progress bar.
 
         Returns:
@@ -134,6 +141,7 @@ class ControllerSearch(AgentLearner):
         Raises:
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
                 allows, or the search has diverged. The last checkpoint is kept.
+            CallbackError: a callback failed. The last checkpoint is kept.
             KeyboardInterrupt: the search was interrupted.
             ValueError: ``max_seconds`` or ``evaluate_every`` is out of range, or the scores have
                 the wrong shape.
@@ -141,7 +149,13 @@ class ControllerSearch(AgentLearner):
         limit = check_limits(max_seconds, evaluate_every)
         with (
             deferred_interrupts() as self._interrupts,
-            MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
+            self._called(
+                callbacks,
+                name=self.title,
+                step=self.generation,
+                planned=self.done or self.generation % self._config.checkpoint_every == 0,
+                progress=progress,
+            ) as running,
             progress_bar(
                 self.title,
                 total=self._config.generations,
@@ -152,7 +166,7 @@ class ControllerSearch(AgentLearner):
                 seconds=self.seconds,
             ) as advance,
         ):
-            while not self.done and self.seconds < limit:
+            while not self.done and self.seconds < limit and not running.stopped:
                 started = time.perf_counter()
                 row = self._generate()
                 self.seconds += time.perf_counter() - started
@@ -160,11 +174,11 @@ class ControllerSearch(AgentLearner):
                 if evaluator is not None and self.generation % evaluate_every == 0:
                     with self._interrupts.immediate():
                         row |= evaluator(self.agent)
-                logger.log(self.generation, row)
-                over = self.done or self.seconds >= limit
+                running.log(self.generation, row)
+                over = self.done or self.seconds >= limit or running.stopped
                 if over or self.generation % self._config.checkpoint_every == 0:
-                    logger.sync()
-                    self._checkpoint()
+                    running.sync()
+                    running.checkpoint(self.generation, self._checkpoint())
                 note = f"mean {row['fitness/mean']:.1f}, best {row['fitness/best']:.1f}"
                 advance(self.generation, note, seconds=self.seconds)
         return self

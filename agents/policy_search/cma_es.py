@@ -180,13 +180,14 @@ class CMAES(ControllerSearch):
             "search/mean_norm": float(np.linalg.norm(self.state.mean)),
         }
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self) -> Path:
         tensors = {name: torch.from_numpy(value) for name, value in self.state._asdict().items()}
-        self._run.save_checkpoint(_CHECKPOINT, tensors, {"seconds": self.seconds})
+        return self._run.save_checkpoint(_CHECKPOINT, tensors, {"seconds": self.seconds})
 
     def _restore(self) -> None:
         checkpoint = self._run.load_checkpoint(_CHECKPOINT)
         if checkpoint is not None:
+            self._resumed_from = checkpoint.path
             arrays = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
             self.state = CMAState(**arrays)
             self.seconds = checkpoint.state["seconds"]

@@ -261,14 +261,15 @@ class VariationalSearch(ControllerSearch):
                 moved = (std_rate * step["directions"]).clamp(-limit, limit)
                 parameters["directions"].add_(moved)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self) -> Path:
         tensors = {name: p.detach() for name, p in self.posterior.named_parameters()}
         state = {"generation": self.generation, "seconds": self.seconds}
-        self._run.save_checkpoint(_CHECKPOINT, tensors, state)
+        return self._run.save_checkpoint(_CHECKPOINT, tensors, state)
 
     def _restore(self) -> None:
         checkpoint = self._run.load_checkpoint(_CHECKPOINT)
         if checkpoint is not None:
+            self._resumed_from = checkpoint.path
             self.posterior.load_state_dict(checkpoint.tensors)
             self._done = checkpoint.state["generation"]
             self.seconds = checkpoint.state["seconds"]

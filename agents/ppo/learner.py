@@ -1,7 +1,7 @@
 """PPO in dreams and real games, with training that can be interrupted and resumed."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,7 +26,7 @@ from wmrl.core.device import torch_threads
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_seed
-from wmrl.training.metrics import MetricsLogger
+from wmrl.training.callbacks import Callback
 from wmrl.training.progress import Advance, progress_bar
 
 _CHECKPOINT = "ppo"
@@ -145,6 +145,7 @@ class PPOLearner(AgentLearner):
         max_seconds: float | None = None,
         evaluator: Evaluator | None = None,
         evaluate_every: int = 1,
+        callbacks: Iterable[Callback] = (),
         progress: bool = True,
     ) -> Self:
         """Trains until ``config.steps`` agent steps are done, continuing from the last checkpoint.
@@ -156,6 +157,8 @@ class PPOLearner(AgentLearner):
             evaluator: function that computes metrics of the agent for learning curves. Its run time
                 does not count as training time.
             evaluate_every: number of chunks between evaluations.
+            callbacks: callbacks, as in :meth:`Learner.learn <wmrl.agents.Learner.learn>`. After
+                each chunk, a row is logged for each of its rollouts.
             progress: True to show a progress bar.
 
         Returns:
@@ -164,12 +167,13 @@ class PPOLearner(AgentLearner):
         Raises:
             FloatingPointError: an observation, a reward, a term of the loss or a weight is not
                 finite. The last checkpoint is kept.
+            CallbackError: a callback failed. The last checkpoint is kept.
             ValueError: ``max_seconds`` or ``evaluate_every`` is out of range.
         """
         limit = check_limits(max_seconds, evaluate_every)
         with (
             torch_threads(self.threads),
-            MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,
+            self._called(callbacks, name="PPO", step=self.steps, progress=progress) as running,
             progress_bar(
                 "PPO",
                 total=self.config.steps,
@@ -180,14 +184,14 @@ class PPOLearner(AgentLearner):
                 seconds=self.seconds,
             ) as advance,
         ):
-            while not self.done and self.seconds < limit:
+            while not self.done and self.seconds < limit and not running.stopped:
                 rows = self._learn_chunk(limit, advance)
                 if evaluator is not None and self._chunk % evaluate_every == 0:
                     rows[self.steps] |= evaluator(self.agent)
                 for step, values in rows.items():
-                    logger.log(step, values)
-                logger.sync()
-                self._checkpoint()
+                    running.log(step, values)
+                running.sync()
+                running.checkpoint(self.steps, self._checkpoint())
         return self
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
@@ -296,10 +300,10 @@ class PPOLearner(AgentLearner):
             fraction = max(fraction, self.seconds / limit)
         return fraction
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self) -> Path:
         state = {"steps": self.steps, "chunk": self._chunk, "seconds": self.seconds}
         tensors = self._model.training_tensors()
-        self._save_checkpoint(_CHECKPOINT, tensors, state, cut=self._cut)
+        return self._save_checkpoint(_CHECKPOINT, tensors, state, cut=self._cut)
 
     def _restore(self) -> None:
         checkpoint = self._load_checkpoint(

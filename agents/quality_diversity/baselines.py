@@ -1,7 +1,7 @@
 """Baseline searches with the emitters of ``ribs``: MAP-Elites, CMA-ME and CMA-MAE."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -14,6 +14,8 @@ from wmrl.agents.quality_diversity.initialization import fill_archive
 from wmrl.agents.quality_diversity.problems import Problem
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_choice, check_int
+from wmrl.training.callback_list import CallbackList
+from wmrl.training.callbacks import Callback, RunContext
 from wmrl.training.progress import progress_bar
 
 RibsMethod = Literal["iso", "line", "cma-me", "cma-mae"]
@@ -59,7 +61,7 @@ def search_with_ribs(
     seed: int,
     log_every: int = 5000,
     snapshots: int = 100,
-    until: Callable[[Mapping[str, float]], bool] | None = None,
+    callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> RibsResult:
     """Searches for elites with emitters of ``ribs``.
@@ -80,7 +82,9 @@ def search_with_ribs(
         log_every: approximate number of evaluations between two rows of metrics.
         snapshots: approximate number of snapshots of the archive, taken at equal intervals, for a
             video.
-        until: function that returns True to stop the search. It is called with each row of metrics.
+        callbacks: callbacks of the search, see :class:`~wmrl.training.callbacks.Callback`. Each row
+            of metrics is logged at its number of evaluations. There is no folder, and there are no
+            checkpoints.
         progress: True to show a progress bar.
 
     Raises:
@@ -112,7 +116,10 @@ def search_with_ribs(
     rows: list[dict[str, float]] = []
     maps: list[np.ndarray] = []
     map_every = max(1, evaluations // snapshots)
-    with progress_bar(method, total=evaluations, show=progress, unit="evaluations") as advance:
+    with (
+        CallbackList(callbacks, RunContext(name=method), progress=progress) as running,
+        progress_bar(method, total=evaluations, show=progress, unit="evaluations") as advance,
+    ):
         done, note = False, ""
         while not done:
             solutions = np.clip(scheduler.ask(), -1.0, 1.0).astype(np.float32)
@@ -121,13 +128,14 @@ def search_with_ribs(
             result_archive.add(solutions, objective, measures)
             before, used = used, used + len(solutions)
             advance(used, note)
-            done = used >= evaluations
+            done = used >= evaluations or running.stopped
             if used // log_every > before // log_every or done:
                 rows.append(archive_metrics(result_archive, used))
                 coverage, fitness = rows[-1]["coverage"], rows[-1]["mean_fitness"]
                 note = f"coverage {coverage:.1%}, mean fitness {fitness:.4f}"
                 advance(used, note)
-                done = done or (until is not None and until(rows[-1]))
+                running.log(used, rows[-1])
+                done = done or running.stopped
             if used // map_every > before // map_every or done:
                 maps.append(problem.archive.snapshot(result_archive))
     elites = Elites.from_archive(result_archive)

@@ -1,7 +1,7 @@
 """Data-Driven Encodings: MAP-Elites with an encoding that is learned from the elites found."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -25,7 +25,8 @@ from wmrl.core.validation import check_seed, check_shape
 from wmrl.encodings.base import Encoding
 from wmrl.encodings.trainer import EncodingTrainer
 from wmrl.storage.run import RunError
-from wmrl.training.metrics import MetricsLogger
+from wmrl.training.callback_list import CallbackList
+from wmrl.training.callbacks import Callback
 from wmrl.training.progress import Advance, progress_bar
 
 _CHECKPOINT = "dde"
@@ -61,6 +62,8 @@ class DDE(Learner):
         evaluations: number of evaluated solutions.
         seconds: wall time of the completed generations, in seconds.
         training_seconds: part of ``seconds`` that was spent on training the encoding.
+        metrics: metrics by name, as in the last row of ``metrics.csv`` before the last checkpoint;
+            empty before the first checkpoint.
         snapshots: ``(S, cells) float32``, objective in each cell at S points in time; NaN for
             empty cells.
 
@@ -103,7 +106,7 @@ class DDE(Learner):
         self.elites: Elites | None = None
         self.generation = self.evaluations = 0
         self.seconds = self.training_seconds = 0.0
-        self._row: dict[str, float] = {}  # last row of the metrics
+        self.metrics: dict[str, float] = {}
         self.snapshots = np.zeros((0, problem.archive.num_cells), np.float32)
         self._bandit = SlidingWindowUCB(
             len(self.config.bandit_arms),
@@ -133,18 +136,13 @@ class DDE(Learner):
         """True if all generations are completed."""
         return bool(self.generation >= self.config.generations)
 
-    def learn(
-        self,
-        *,
-        progress: bool = True,
-        until: Callable[[dict[str, float]], bool] | None = None,
-    ) -> Self:
+    def learn(self, *, callbacks: Iterable[Callback] = (), progress: bool = True) -> Self:
         """Runs the remaining generations, continuing from the last checkpoint.
 
         Args:
+            callbacks: callbacks, as in :meth:`Learner.learn <wmrl.agents.Learner.learn>`. If one of
+                them ends the search, the search ends at the next checkpoint.
             progress: True to show a progress bar.
-            until: function that returns True to stop the search. It is called at each checkpoint
-                with the latest row of metrics.
 
         Returns:
             The search itself.
@@ -154,6 +152,7 @@ class DDE(Learner):
             ValueError: random solutions cannot fill ``config.initial_coverage`` of the cells, or an
                 objective or measure has a wrong shape or is not finite.
             FloatingPointError: the encoding's loss is not finite.
+            CallbackError: a callback failed. The last checkpoint is kept.
         """
         if not self._consistent:
             raise RunError(
@@ -162,7 +161,9 @@ class DDE(Learner):
                 "a new one with the same path"
             )
         with (
-            MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
+            self._called(
+                callbacks, name="elites", step=self.generation, progress=progress
+            ) as running,
             progress_bar(
                 "elites",
                 total=self.config.generations,
@@ -175,9 +176,8 @@ class DDE(Learner):
                 self._consistent = False
                 self.elites = self._initial_elites()
                 self._consistent = True
-            row = self._row
-            while not self.done and not (row and until is not None and until(row)):
-                row = self._segment(logger, advance)
+            while not self.done and not running.stopped:
+                self._segment(running, advance)
         return self
 
     def archive(self) -> ArchiveBase:
@@ -185,21 +185,30 @@ class DDE(Learner):
         seed = integer_seed(self._seed, "archive", self.generation)
         return self.problem.archive.make(self.problem.solution_dim, seed=seed, elites=self.elites)
 
-    def save(self, path: str | Path) -> str:
-        """Saves the elites as an artifact, and returns the digest of the artifact.
+    def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
+        """Saves the elites as an artifact.
+
+        Args:
+            path: folder to write.
+            provenance: JSON-serializable description of how the elites were found. It is added to
+                the search's own description.
+
+        Returns:
+            The digest of the artifact.
 
         Raises:
             ValueError: there are no elites, because :meth:`learn` has not been called.
         """
         if self.elites is None:
             raise ValueError("elites: expected at least one, got none yet; call learn() first")
-        provenance = {
+        own = {
             "config": asdict(self.config),
             "problem": self.problem.describe(),
             "seed": self._seed,
             "evaluations": self.evaluations,
         }
-        return self.elites.save(path, self.problem.archive, provenance=provenance)
+        whole = own | dict(provenance or {})
+        return self.elites.save(path, self.problem.archive, provenance=whole)
 
     def _make_trainer(self, device: str | torch.device) -> EncodingTrainer | None:
         if self.config.encoding is None:
@@ -232,15 +241,12 @@ class DDE(Learner):
         )
         return Elites.from_archive(archive)
 
-    def _segment(self, logger: MetricsLogger, advance: Advance) -> dict[str, float]:
+    def _segment(self, running: CallbackList, advance: Advance) -> None:
         """Runs the generations up to the next checkpoint, and writes the checkpoint.
 
         Args:
-            logger: logger to which the rows of metrics are written.
+            running: callbacks to which the rows of metrics are passed.
             advance: function that updates the progress bar.
-
-        Returns:
-            The last row of metrics.
         """
         config, began, before = self.config, time.monotonic(), self.seconds
         self._consistent = False
@@ -266,17 +272,17 @@ class DDE(Learner):
             if self.generation % config.log_every == 0 or self.generation == end:
                 self.seconds = before + time.monotonic() - began
                 row = self._metrics(archive, pulls, losses)
-                logger.log(self.generation, row)
+                running.log(self.generation, row)
                 pulls[:] = 0
                 coverage, fitness = row["archive/coverage"], row["archive/mean_fitness"]
                 note = f"coverage {coverage:.1%}, mean fitness {fitness:.4f}"
             advance(self.generation, note)
         self.elites, self.snapshots = Elites.from_archive(archive), np.concatenate(snapshots)
-        self._row = row
-        logger.sync()
-        self._checkpoint()
+        self.metrics = row
+        running.sync()
+        path = self._checkpoint()
         self._consistent = True
-        return row
+        running.checkpoint(self.generation, path)
 
     def _evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         evaluated = self.problem.evaluate(solutions)
@@ -318,7 +324,7 @@ class DDE(Learner):
             **{f"encoding/{name}": value for name, value in losses.items()},
         }
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self) -> Path:
         assert self.elites is not None
         tensors: dict[str, Tensor] = {f"elites.{k}": v for k, v in self.elites.tensors().items()}
         tensors["snapshots"] = torch.from_numpy(self.snapshots)
@@ -328,13 +334,15 @@ class DDE(Learner):
             "seconds": self.seconds,
             "training_seconds": self.training_seconds,
             "bandit": self._bandit.state(),
-            "row": self._row,
+            "row": self.metrics,
         }
         if self._trainer is not None:
             learned, state["trainer"] = self._trainer.state()
             tensors |= {f"trainer.{k}": v for k, v in learned.items()}
         cut = self.generation % self.config.checkpoint_every != 0
-        self._save_checkpoint(_CHECKPOINT, tensors, state, cut=cut, may_hold_nan=("snapshots",))
+        return self._save_checkpoint(
+            _CHECKPOINT, tensors, state, cut=cut, may_hold_nan=("snapshots",)
+        )
 
     def _restore(self) -> None:
         checkpoint = self._load_checkpoint(
@@ -348,7 +356,7 @@ class DDE(Learner):
         for name in ("generation", "evaluations", "seconds", "training_seconds"):
             setattr(self, name, state[name])
         self._bandit.restore(state["bandit"])
-        self._row = state.get("row", {})
+        self.metrics = state.get("row", {})
         if self._trainer is not None:
             self._trainer.restore(_below(tensors, "trainer."), state["trainer"])
 

@@ -1,6 +1,7 @@
 """Search for elite poses of a planar arm, which writes all of its results to one folder."""
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -25,6 +26,7 @@ from wmrl.core.strict_json import jsonable
 from wmrl.core.validation import check_choice, check_float, check_int, check_seed
 from wmrl.storage.artifact import load_artifact, package_versions
 from wmrl.storage.run import Run, RunError
+from wmrl.training.callbacks import Callback, check_callbacks
 
 Algorithm = Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"]
 """Names of search algorithms.
@@ -142,6 +144,7 @@ def search_elites(
     *,
     init: str | Path | None = None,
     device: str | torch.device = "auto",
+    callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> EliteSearchResult:
     """Searches for elites and writes them into a folder.
@@ -162,6 +165,9 @@ def search_elites(
         init: name or path of an artifact of elites, whose solutions DDE evaluates first. If None,
             the search starts from random poses only. All algorithms except DDE require None.
         device: device on which DDE trains its encoding.
+        callbacks: callbacks of the search, as in
+            :meth:`DDE.learn <wmrl.agents.quality_diversity.dde.DDE.learn>` and
+            :func:`~wmrl.agents.quality_diversity.baselines.search_with_ribs`.
         progress: True to show a progress bar.
 
     Raises:
@@ -181,7 +187,7 @@ def search_elites(
         >>> result.metrics["evaluations"], len(result.elites) > 50
         (500, True)
     """
-    path = Path(path)
+    path, callbacks = Path(path), check_callbacks(callbacks)
     solutions, digest = (None, None) if init is None else _load_init(init, config)
     new = not path.exists()
     if not new and not path.is_dir():
@@ -193,9 +199,11 @@ def search_elites(
             limits=("evaluations",),
         ) as run:
             if config.is_dde:
-                result = _search_with_dde(path / "run", config, solutions, device, progress)
+                result = _search_with_dde(
+                    path / "run", config, solutions, device, callbacks, progress
+                )
             else:
-                result = _search_with_ribs(run, config, progress)
+                result = _search_with_ribs(run, config, callbacks, progress)
             _write(path, config, result, digest)
     except RunError:  # the folder may belong to another search
         raise
@@ -229,6 +237,7 @@ def _search_with_dde(
     config: EliteSearchConfig,
     init: np.ndarray | None,
     device: str | torch.device,
+    callbacks: Iterable[Callback],
     progress: bool,
 ) -> EliteSearchResult:
     """Searches with DDE; resumes from the last checkpoint if there is a checkpoint."""
@@ -236,7 +245,7 @@ def _search_with_dde(
     with DDE(
         config.problem, settings, path=path, seed=config.seed, init=init, device=device
     ) as search:
-        search.learn(progress=progress)
+        search.learn(callbacks=callbacks, progress=progress)
         assert search.elites is not None
         archive, snapshots = search.archive(), search.snapshots
         if settings.generations % settings.snapshot_every:  # the video includes the final archive
@@ -246,7 +255,9 @@ def _search_with_dde(
         return EliteSearchResult(search.elites, metrics, snapshots)
 
 
-def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchResult:
+def _search_with_ribs(
+    run: Run, config: EliteSearchConfig, callbacks: Iterable[Callback], progress: bool
+) -> EliteSearchResult:
     """Searches with emitters of ``ribs``, or reads the result of a finished search."""
     checkpoint = run.load_checkpoint(_CHECKPOINT)
     if checkpoint is not None and checkpoint.state["evaluations"] >= config.evaluations:
@@ -260,6 +271,7 @@ def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> El
         evaluations=config.evaluations,
         initial_coverage=config.initial_coverage,
         seed=config.seed,
+        callbacks=callbacks,
         progress=progress,
     )
     tensors = found.elites.tensors() | {"snapshots": torch.from_numpy(found.snapshots)}

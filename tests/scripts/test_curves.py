@@ -1,4 +1,5 @@
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -6,15 +7,23 @@ import imageio.v3 as iio
 import pytest
 
 from wmrl.scripts import cli
-from wmrl.training.metrics import MetricsLogger
+from wmrl.training.callbacks import RunContext
+from wmrl.training.loggers import CSVLogger
+
+
+def log(folder: Path, rows: Mapping[int, Mapping[str, float]]) -> None:
+    """Writes a metrics.csv."""
+    logger = CSVLogger()
+    logger.start(RunContext(name="test", path=folder))
+    for step, metrics in rows.items():
+        logger.log(step, metrics)
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     for name, columns in (("a", ("loss", "kl")), ("b", ("loss",))):
-        with MetricsLogger(tmp_path / "runs" / name, tensorboard=False) as logger:
-            for step in (1, 2, 3):
-                logger.log(step, dict.fromkeys(columns, 1.0 / step))
+        rows = {step: dict.fromkeys(columns, 1.0 / step) for step in (1, 2, 3)}
+        log(tmp_path / "runs" / name, rows)
     return tmp_path / "runs"
 
 
@@ -73,8 +82,7 @@ def test_only_its_own_plots_are_replaced(
 def test_panels_without_anything_to_draw_are_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with MetricsLogger(tmp_path / "run", tensorboard=False) as logger:
-        logger.log(1, {"loss": 1.0, "gain": -1.0})
+    log(tmp_path / "run", {1: {"loss": 1.0, "gain": -1.0}})
     out = tmp_path / "out.png"
     height = []
     for words in ([], ["--log"]):
@@ -91,6 +99,6 @@ def test_panels_without_anything_to_draw_are_left_out(
 
 
 def test_a_run_without_metrics_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    MetricsLogger(tmp_path / "run", tensorboard=False).close()
+    log(tmp_path / "run", {})
     assert cli.run(["curves", str(tmp_path / "run"), "-o", str(tmp_path / "x.png")]) == 2
     assert "got none yet" in capsys.readouterr().err

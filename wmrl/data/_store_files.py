@@ -15,6 +15,7 @@ from wmrl.data._checksums import read_attributes
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import remove_unfinished, sync_folder, write_bytes
 from wmrl.storage.locks import file_lock
+from wmrl.storage.options_file import OPTIONS
 from wmrl.storage.reading import (
     StoredFileError,
     json_digest,
@@ -31,7 +32,7 @@ _READERS = {1: "wmrl 0.1", 2: _DEVELOPMENT, 3: _DEVELOPMENT, 4: _DEVELOPMENT}
 EPISODES, INDEX, LOCK, METADATA = "episodes", "index.jsonl", "lock", "zarr.json"
 
 _INDEX_LIMIT = 2**30  # bytes of an index
-_OWN_NAMES = {EPISODES, INDEX, LOCK, METADATA, "latents"}
+_OWN_NAMES = {EPISODES, INDEX, LOCK, METADATA, OPTIONS, "latents"}
 
 
 class StoreError(ValueError):
@@ -102,7 +103,7 @@ def remove_store(path: Path, made: Iterable[Path]) -> None:
         with file_lock(path / LOCK, timeout=0, required=False):
             remove_leftovers(path)
             (path / EPISODES).rmdir()
-            for name in (INDEX, METADATA, LOCK):
+            for name in (INDEX, METADATA, OPTIONS, LOCK):
                 (path / name).unlink(missing_ok=True)
         for folder in made:
             folder.rmdir()

@@ -50,6 +50,7 @@ from wmrl.data._store_files import (
 )
 from wmrl.data.episode import Episode, EpisodeSummary, StoreMetadata
 from wmrl.storage.locks import LockError, file_lock
+from wmrl.storage.options_file import write_options_file
 
 __all__ = ["Episode", "EpisodeSummary", "RolloutStore", "StoreError", "StoreMetadata"]
 
@@ -119,6 +120,8 @@ class RolloutStore:
         self._index_lock = threading.Lock()
         self._verifier = FileVerifier()
         self.refresh()
+        if mode == "a":
+            write_options_file(self.path)
 
     def check(self, **expected: Any) -> Self:
         """Checks that fields of the metadata have the expected values, and returns the store.

@@ -1,7 +1,7 @@
 """Repeated training of an encoding on the solutions that a search has found so far."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,8 @@ from wmrl.core.config import check_fields
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_float, check_int
 from wmrl.encodings.base import Encoding
+from wmrl.training.callback_list import CallbackList
+from wmrl.training.callbacks import Callback, RunContext, check_callbacks
 from wmrl.training.progress import progress_bar
 
 
@@ -84,11 +86,20 @@ class EncodingTrainer:
             self._parameters.values(), lr=self.config.learning_rate, fused=_can_fuse(encoding)
         )
 
-    def fit(self, vectors: Tensor, *, progress: bool = False) -> dict[str, float]:
+    def fit(
+        self,
+        vectors: Tensor,
+        *,
+        callbacks: Iterable[Callback] = (),
+        progress: bool = False,
+    ) -> dict[str, float]:
         """Trains for ``config.epochs`` epochs; each epoch has a new random order of the vectors.
 
         Args:
             vectors: ``(N, X)``, solutions to train on; converted to float32.
+            callbacks: callbacks of this call, see :class:`~wmrl.training.callbacks.Callback`. The
+                means over an epoch are logged after each epoch, at the number of gradient steps
+                so far. There is no folder, and there are no checkpoints.
             progress: True to show a progress bar.
 
         Returns:
@@ -101,27 +112,37 @@ class EncodingTrainer:
             FloatingPointError: the loss in the last epoch is not finite.
         """
         encoding, config = self.encoding, self.config
+        callbacks = check_callbacks(callbacks)
         encoding.check_vectors(vectors)
         if not len(vectors):
             raise ValueError("vectors: expected at least one to learn from, got none")
         device = encoding.device
         generator = torch_generator(self._seed, "encoding", self.fits, device=device)
         vectors = vectors.to(device, torch.float32)
-        sums: dict[str, Tensor] = {}
-        count = 0
         encoding.train()
-        with progress_bar("encoding", total=config.epochs, show=progress, unit="epochs") as advance:
+        context = RunContext(name="encoding", step=self.steps)
+        with (
+            CallbackList(callbacks, context, progress=progress) as running,
+            progress_bar("encoding", total=config.epochs, show=progress, unit="epochs") as advance,
+        ):
             for epoch in range(config.epochs):
+                measured = bool(callbacks) or epoch == config.epochs - 1
+                sums: dict[str, Tensor] = {}
+                count = 0
                 for group in self._optimizer.param_groups:
                     group["lr"] = config.rate(epoch)
                 order = torch.randperm(len(vectors), generator=generator, device=device)
                 for rows in torch.split(order, config.batch_size):
                     values = self._step(vectors[rows], vectors, generator)
-                    if epoch == config.epochs - 1:
+                    if measured:
                         sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
                         count += 1
                 # A number is read from the device only where it is shown.
                 advance(epoch + 1, f"loss {float(values['loss']):.4g}" if progress else "")
+                if callbacks:
+                    running.log(self.steps, {k: float(v) / count for k, v in sums.items()})
+                if running.stopped:
+                    break
         encoding.eval()
         self.fits += 1
         metrics = {name: float(value) / count for name, value in sums.items()}

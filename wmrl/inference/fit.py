@@ -1,7 +1,7 @@
 """Black-box variational inference by gradient ascent on the ELBO."""
 
 import math
-from contextlib import nullcontext
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,7 +30,8 @@ from wmrl.inference.elbo_gradient import (
 )
 from wmrl.inference.family import VariationalFamily
 from wmrl.inference.log_joint import LogJoint
-from wmrl.training.metrics import MetricsLogger
+from wmrl.training.callback_list import CallbackList
+from wmrl.training.callbacks import Callback, RunContext
 from wmrl.training.progress import progress_bar
 
 EstimatorChoice = Literal["auto", "score"]
@@ -146,6 +147,7 @@ def fit_posterior(
     seed: int = 0,
     device: str | torch.device = "auto",
     path: str | Path | None = None,
+    callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> Posterior:
     """Fits a variational family to a posterior by maximizing the ELBO.
@@ -166,6 +168,8 @@ def fit_posterior(
             to this device. The data of the log joint are copied to it.
         path: folder to which :attr:`Posterior.trace` is written, as ``metrics.csv`` and TensorBoard
             events; None to write no files.
+        callbacks: callbacks of the fit, see :class:`~wmrl.training.callbacks.Callback`. A row is
+            logged after each window of steps. There are no checkpoints.
         progress: True to show a progress bar.
 
     Raises:
@@ -217,20 +221,19 @@ def fit_posterior(
         estimators = choose_estimators(log_joint, family, generator)
     fit = _Fit(log_joint, family, config, estimators, generator)
     trace: list[dict[str, float]] = []
-    logger = nullcontext() if path is None else MetricsLogger(path)
+    context = RunContext(name="posterior", path=None if path is None else Path(path))
     with (
-        logger as log,
+        CallbackList(callbacks, context, progress=progress) as running,
         progress_bar("posterior", total=config.steps, show=progress) as advance,
     ):
-        while not fit.done:
+        while not fit.done and not running.stopped:
             trace.append(fit.run_window())
             advance(
                 fit.steps,
                 f"ELBO {trace[-1]['elbo']:.3f}",
                 total=fit.steps if fit.done else None,  # it may have converged earlier
             )
-            if log is not None:
-                log.log(fit.steps, {k: v for k, v in trace[-1].items() if k != "step"})
+            running.log(fit.steps, {k: v for k, v in trace[-1].items() if k != "step"})
     try:
         check = importance_check(
             log_joint, family, samples=config.importance_samples, generator=generator

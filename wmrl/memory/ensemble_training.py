@@ -1,6 +1,6 @@
 """Training of ensembles of memories."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from wmrl.memory.training import MemoryTrainingConfig, train_memory
 from wmrl.storage.files import write_json
 from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
+from wmrl.training.callbacks import Callback, check_callbacks
 from wmrl.vision.base import Vision
 
 
@@ -31,6 +32,7 @@ def train_ensemble(
     training: MemoryTrainingConfig | None = None,
     init: Sequence[str | Path] | None = None,
     device: str | torch.device = "auto",
+    callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> MemoryEnsemble:
     """Trains memories with different seeds, and combines them in an ensemble.
@@ -55,6 +57,9 @@ def train_ensemble(
         init: names or paths of artifacts with the members' initial weights, one per member; None
             for random initial weights.
         device: device to train on; ``"auto"`` for a GPU if there is one.
+        callbacks: callbacks of the trainings of all members, one after another; see
+            :func:`~wmrl.memory.training.train_memory`. A callback that ends a training ends that of
+            one member.
         progress: True to show progress bars.
 
     Returns:
@@ -70,6 +75,7 @@ def train_ensemble(
             member.
     """
     path, config = Path(path), config or MDNRNNConfig()
+    callbacks = check_callbacks(callbacks)
     training = training or MemoryTrainingConfig.default_for(config)
     kind = ensemble_class(config)
     kind.config_class(  # checks the options before anything is trained
@@ -93,6 +99,7 @@ def train_ensemble(
                 training=replace(training, seed=integer_seed(training.seed, "member", number)),
                 init=None if init is None else init[number],
                 device=device,
+                callbacks=callbacks,
                 progress=progress,
             )
             for number in range(num_members)

@@ -1,6 +1,7 @@
 """Training of one memory from rollout stores and a vision model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +32,7 @@ from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.files import write_json
 from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
+from wmrl.training.callbacks import Callback, check_callbacks
 from wmrl.training.learning_warning import warn_of_learning
 from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 from wmrl.vision.base import Vision
@@ -84,6 +86,7 @@ def train_memory(
     training: MemoryTrainingConfig | None = None,
     init: str | Path | None = None,
     device: str | torch.device = "auto",
+    callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> TrainableMemory[Any]:
     """Trains a memory on the latents of one or several stores.
@@ -105,6 +108,8 @@ def train_memory(
         init: name or path of the artifact of a memory with the same architecture. Its weights are
             the initial weights. None for random initial weights.
         device: device to train on; ``"auto"`` for a GPU if there is one.
+        callbacks: callbacks of the training, see :class:`~wmrl.training.callbacks.Callback`; called
+            in addition to those that write ``metrics.csv`` and TensorBoard events.
         progress: True to show progress bars.
 
     Returns:
@@ -124,6 +129,7 @@ def train_memory(
             contains the text of the warning under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
+    callbacks = check_callbacks(callbacks)
     config = _fit(config or MDNRNNConfig(), stores, vision, init)
     if training is None:
         training = MemoryTrainingConfig.default_for(config)
@@ -146,7 +152,21 @@ def train_memory(
             train, training.start_states, frame_skip=config.frame_skip, seed=training.seed
         )
         memory = _initial(config, vision, training, init).to(resolved)
-        trainer = Trainer(memory, run, training, label="memory", progress=progress)
+
+        def save(path: Path, *, provenance: Mapping[str, Any]) -> str:
+            copy = deepcopy(memory)
+            copy.set_start_states(starts.mean, starts.std, starts.actions)
+            return copy.save(path, provenance=provenance)
+
+        trainer = Trainer(
+            memory,
+            run,
+            training,
+            label="memory",
+            progress=progress,
+            callbacks=callbacks,
+            save=save,
+        )
         _train(memory, trainer, train, training)
         memory.set_start_states(starts.mean, starts.std, starts.actions)
         memory.eval()

@@ -79,6 +79,13 @@ class Autoencoder(SavedModule):
             steps: number of training steps taken so far.
         """
 
+    def is_usable(self, steps: int) -> bool:
+        """Returns True if the model can be used after a training of ``steps`` steps.
+
+        In a warm-up, for example, it can't. By default, the result is True.
+        """
+        return True
+
     def check_latents(self, latents: Tensor) -> Tensor:
         """Checks that latents have the shape ``(B, Z)``, and returns them as float32.
 

@@ -283,6 +283,10 @@ class QuantizedAutoencoder(Autoencoder):
         """Restores :attr:`quantizing` when training resumes after ``steps`` steps."""
         self.quantizing = self._quantizes(steps - 1)
 
+    def is_usable(self, steps: int) -> bool:
+        """Returns True if the warm-up ends within the first ``steps`` steps of training."""
+        return self._quantizes(steps - 1)
+
     def _quantizes(self, step: int) -> bool:
         """Returns True if a training step uses the quantizer, as all steps after the warm-up do."""
         return step >= self.config.warmup_steps

@@ -1,5 +1,6 @@
 """Training and evaluation of autoregressive priors over the codes of images."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from wmrl.priors.code_prior import CodePrior, CodePriorConfig
 from wmrl.storage.files import write_json
 from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
+from wmrl.training.callbacks import Callback, check_callbacks
 from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 
 
@@ -35,6 +37,7 @@ def train_prior(
     training: PriorTrainingConfig | None = None,
     labels: Tensor | None = None,
     device: str | torch.device = "auto",
+    callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> CodePrior:
     """Trains a prior on the codes of images.
@@ -51,6 +54,8 @@ def train_prior(
         training: settings of the training run; the defaults if None.
         labels: ``(N,) int64``, classes of the images; None if the prior has no classes.
         device: device to train on; ``"auto"`` for a GPU if there is one.
+        callbacks: callbacks of the training, see :class:`~wmrl.training.callbacks.Callback`; called
+            in addition to those that write ``metrics.csv`` and TensorBoard events.
         progress: True to show a progress bar.
 
     Returns:
@@ -62,6 +67,7 @@ def train_prior(
         RunError: the folder is in use, or holds a run with other arguments.
     """
     path, resolved = Path(path), resolve_device(device)
+    callbacks = check_callbacks(callbacks)
     training = training or PriorTrainingConfig()
     config.check(codes, labels)
     if len(codes) < training.batch_size:
@@ -82,7 +88,15 @@ def train_prior(
             return CodePrior.from_artifact(done).to(resolved)
         prior = CodePrior(config, generator=torch_generator(training.seed, "prior weights"))
         prior.to(resolved).train()
-        trainer = Trainer(prior, run, training, label=path.name, progress=progress)
+        trainer = Trainer(
+            prior,
+            run,
+            training,
+            label=path.name,
+            progress=progress,
+            callbacks=callbacks,
+            save=prior.save,
+        )
 
         def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
             rows = torch.from_numpy(sampler.rows(step))

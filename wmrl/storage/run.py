@@ -17,6 +17,7 @@ from wmrl.core.hashing import tensors_digest
 from wmrl.core.strict_json import json_text, jsonable
 from wmrl.storage.files import check_writable, remove_unfinished, write_bytes, write_json
 from wmrl.storage.locks import file_lock
+from wmrl.storage.options_file import write_options_file
 from wmrl.storage.reading import (
     WEIGHTS_LIMIT,
     StoredFileError,
@@ -46,10 +47,12 @@ class Checkpoint:
     Attributes:
         tensors: tensors by name, such as weights and optimizer moments.
         state: JSON-serializable state, such as the step; tuples are restored as lists.
+        path: file of the checkpoint.
     """
 
     tensors: dict[str, torch.Tensor]
     state: dict[str, Any]
+    path: Path
 
 
 class Run:
@@ -79,6 +82,7 @@ class Run:
 
     Attributes:
         path: folder of the run.
+        config: the given ``config``, as JSON stores it.
         extended: True if a limit was raised when the run was opened.
 
     Raises:
@@ -104,10 +108,10 @@ class Run:
         self, path: str | Path, *, config: Mapping[str, Any], limits: Sequence[str] = ()
     ) -> None:
         self.path = _check_folder(Path(path))
-        self._config: dict[str, Any] = jsonable(dict(config))
+        self.config: dict[str, Any] = jsonable(dict(config))
         self._limits = tuple(limits)
         self.extended = False
-        self._identity = json_digest(_without(self._config, self._limits))
+        self._identity = json_digest(_without(self.config, self._limits))
         self.path.mkdir(parents=True, exist_ok=True)
         self._folder = self.path.stat()
         self._lock: ExitStack | None = ExitStack()
@@ -119,6 +123,7 @@ class Run:
             for folder in (self.path, *self.path.glob("*/")):  # the lock excludes other writers
                 remove_unfinished(folder)
             self._settle_config()
+            write_options_file(self.path)
         except BaseException:
             self.close()
             raise
@@ -147,8 +152,8 @@ class Run:
         state: Mapping[str, Any],
         *,
         may_hold_nan: Collection[str] = (),
-    ) -> None:
-        """Writes a checkpoint, and replaces any earlier one of that name.
+    ) -> Path:
+        """Writes a checkpoint, replaces any earlier one of that name, and returns its path.
 
         A checkpoint with numbers that are not finite is never written, because a run could not be
         resumed from it. An earlier checkpoint of that name is then kept.
@@ -179,7 +184,7 @@ class Run:
             "sha256": tensors_digest(stored, text),
             "run": self._identity,
         }
-        self._write(self._checkpoint_path(name), save_safetensors(stored, metadata))
+        return self._write(self._checkpoint_path(name), save_safetensors(stored, metadata))
 
     def load_checkpoint(
         self, name: str, *, device: str | torch.device = "cpu"
@@ -200,7 +205,7 @@ class Run:
             return None
         self._check_owner(path, metadata)
         return Checkpoint(
-            {key: t.to(device) for key, t in tensors.items()}, json.loads(metadata["state"])
+            {key: t.to(device) for key, t in tensors.items()}, json.loads(metadata["state"]), path
         )
 
     def delete_checkpoint(self, name: str) -> None:
@@ -244,9 +249,9 @@ class Run:
                 )
             self._write_config()
             return
-        if found == self._config:
+        if found == self.config:
             return
-        same = _without(self._config, self._limits) == _without(found, self._limits)
+        same = _without(self.config, self._limits) == _without(found, self._limits)
         lowered = self._lowered(found)
         if same and not lowered:
             # The report goes first: a run that is killed in between is then no finished one.
@@ -264,7 +269,7 @@ class Run:
             )
         raise RunError(
             f"{self.path}: holds a run with another configuration: "
-            f"{_difference(self._config, found)}; resume that run with its own configuration"
+            f"{_difference(self.config, found)}; resume that run with its own configuration"
             f"{', or with a higher limit' if self._limits else ''}, or choose another folder"
         )
 
@@ -275,7 +280,7 @@ class Run:
             A tuple for each lowered limit: its name, the earlier value and the new value. None
             stands for no limit.
         """
-        limits = [(name, _entry(found, name), _entry(self._config, name)) for name in self._limits]
+        limits = [(name, _entry(found, name), _entry(self.config, name)) for name in self._limits]
         return [
             (name, old, new)
             for name, old, new in limits
@@ -284,7 +289,7 @@ class Run:
 
     def _write_config(self) -> None:
         self._check_open()
-        write_json(self.path / _CONFIG, self._config)
+        write_json(self.path / _CONFIG, self.config)
 
     def _owns_checkpoints(self) -> bool:
         """Returns True if the folder holds a checkpoint of a run with this configuration.
@@ -310,9 +315,9 @@ class Run:
                 "own configuration, or choose another folder"
             )
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes) -> Path:
         self._check_open()
-        write_bytes(path, data)
+        return write_bytes(path, data)
 
     def _check_open(self) -> None:
         if self._lock is None:

@@ -2,6 +2,7 @@
 
 from abc import ABC
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -79,6 +80,14 @@ class SavedModule(nn.Module, ABC):
         load_weights(self, artifact)
         self.digest, self.saved_at = artifact.digest, artifact.name_or_path
         return artifact.digest
+
+    def save_copy(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
+        """Writes the artifact that :meth:`save` would write, and leaves this network unchanged.
+
+        Returns:
+            The digest of the artifact.
+        """
+        return deepcopy(self).save(path, provenance=provenance)
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:

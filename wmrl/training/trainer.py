@@ -3,8 +3,10 @@
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,8 @@ from wmrl.core.config import check_fields
 from wmrl.core.interrupts import deferred_interrupts
 from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Run
-from wmrl.training.metrics import MetricsLogger
+from wmrl.training.callback_list import CallbackList
+from wmrl.training.callbacks import Callback, RunContext, Save, check_callbacks
 from wmrl.training.progress import progress_bar
 
 LossAt = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
@@ -102,6 +105,9 @@ class Trainer:
         label: title of the progress bar.
         progress: True to show a progress bar.
         least_steps: minimum number of steps, even if they take longer than the time limit.
+        callbacks: callbacks of the training.
+        save: function that saves the network as an artifact, for callbacks; None if it can't be
+            saved.
 
     Attributes:
         step: number of steps taken so far.
@@ -119,8 +125,11 @@ class Trainer:
         label: str = "training",
         progress: bool = True,
         least_steps: int = 0,
+        callbacks: Iterable[Callback] = (),
+        save: Save | None = None,
     ) -> None:
         self._least_steps = least_steps
+        self._callbacks, self._save_artifact = check_callbacks(callbacks), save
         self._run = run
         self._config = config
         self._label = label
@@ -133,10 +142,13 @@ class Trainer:
         self.seconds = 0.0
         self.planned = config.steps
         self._pending: dict[str, Tensor] = {}  # sums of the metrics since the last row
+        self._resumed_from: Path | None = None
         self._resume()
 
     def train(self, loss_at: LossAt) -> None:
-        """Trains for the remaining steps; does nothing if the run is already finished.
+        """Trains for the remaining steps, or until a callback ends the training.
+
+        If no steps remain, only callbacks are called.
 
         Ctrl-C ends the training after the current step, and a checkpoint is written. If the step
         does not end within a second, it is aborted, and the run keeps its last checkpoint.
@@ -148,17 +160,15 @@ class Trainer:
         Raises:
             FloatingPointError: a term of the loss, or a weight, is not finite. The last checkpoint
                 is kept.
+            CallbackError: a callback failed. The last checkpoint is kept.
             KeyboardInterrupt: the training was interrupted.
         """
-        if self.step >= self.planned:
-            return
         config = self._config
         before, began = self.seconds, time.monotonic()
-        resume_step = self.step or None
         terms: list[dict[str, Tensor]] = []  # of the steps since the last row of the metrics
         with (
             deferred_interrupts() as interrupts,
-            MetricsLogger(self._run.path, resume_step=resume_step) as logger,
+            CallbackList(self._callbacks, self._context(), progress=self._progress) as callbacks,
             progress_bar(
                 self._label,
                 total=config.steps,
@@ -169,27 +179,46 @@ class Trainer:
             ) as advance,
         ):
             note = ""
-            while self.step < self.planned:
+            while self.step < self.planned and not callbacks.stopped:
                 terms.append(self._gradient_step(loss_at))
                 self.step += 1
                 self.seconds = before + time.monotonic() - began
                 if self.step % config.log_every == 0:
-                    note = self._log(logger, terms)
+                    note = self._log(callbacks, terms)
                     terms = []
                 self._plan()
                 advance(self.step, note)
                 if interrupts.pending:
                     self._pending, terms = self._sums(terms), []
-                    logger.sync()
+                    callbacks.sync()
                     self._save()
                     interrupts.deliver()
-                if self.step % config.checkpoint_every == 0:
-                    logger.sync()
-                    self._save()
-            logger.sync()
-        self._pending = self._sums(terms)  # the last steps may be too few for a row
-        self.planned = self.step
-        self._save()
+                if self.step % config.checkpoint_every == 0 and self.step < self.planned:
+                    self._checkpoint(callbacks)
+            self._pending = self._sums(terms)  # the last steps may be too few for a row
+            self.planned = self.step
+            self._checkpoint(callbacks)
+
+    def _context(self) -> RunContext:
+        # Ctrl-C causes checkpoints at other steps. That of the last step is told at the end anyway.
+        planned = self.step % self._config.checkpoint_every == 0
+        return RunContext(
+            name=self._label,
+            path=self._run.path,
+            config=self._run.config,
+            step=self.step,
+            checkpoint=self._resumed_from if planned else None,
+            save=None if self._save_artifact is None else self._save_with_provenance,
+        )
+
+    def _save_with_provenance(self, path: Path, *, provenance: Mapping[str, Any]) -> str | None:
+        assert self._save_artifact is not None
+        whole = {**self._run.config, "steps": self.step, **provenance}
+        return self._save_artifact(path, provenance=whole)
+
+    def _checkpoint(self, callbacks: CallbackList) -> None:
+        callbacks.sync()
+        callbacks.checkpoint(self.step, self._save())
 
     def _gradient_step(self, loss_at: LossAt) -> dict[str, Tensor]:
         rate = self._config.learning_rate_at(self.step, total=self.planned)
@@ -203,7 +232,7 @@ class Trainer:
         self._optimizer.step()
         return {"loss": loss.detach(), **parts}
 
-    def _log(self, logger: MetricsLogger, terms: list[dict[str, Tensor]]) -> str:
+    def _log(self, callbacks: CallbackList, terms: list[dict[str, Tensor]]) -> str:
         """Logs the mean loss and the means of its parts over the steps since the last log.
 
         Returns:
@@ -212,7 +241,7 @@ class Trainer:
         count = self._config.log_every
         values = {name: float(value) / count for name, value in self._sums(terms).items()}
         self._pending = {}
-        logger.log(self.step, values)
+        callbacks.log(self.step, values)
         return ", ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:3])
 
     def _sums(self, terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -289,7 +318,7 @@ class Trainer:
                 stacklevel=4,
             )
 
-    def _save(self) -> None:
+    def _save(self) -> Path:
         tensors: dict[str, Tensor] = {}
         tensors |= {f"model.{name}": value for name, value in self._parameters.items()}
         tensors |= {f"buffer.{name}": value for name, value in self._buffers.items()}
@@ -304,12 +333,13 @@ class Trainer:
             "limits": self._limits(),
             "sums": list(self._pending),  # a file of tensors has no order
         }
-        self._run.save_checkpoint(_CHECKPOINT, tensors, state)
+        return self._run.save_checkpoint(_CHECKPOINT, tensors, state)
 
     def _resume(self) -> None:
         checkpoint = self._run.load_checkpoint(_CHECKPOINT)
         if checkpoint is None:
             return
+        self._resumed_from = checkpoint.path
         self.step = checkpoint.state["step"]
         self.seconds = checkpoint.state["seconds"]
         self.planned = checkpoint.state["planned"]

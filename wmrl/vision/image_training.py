@@ -1,6 +1,6 @@
 """Training of VQ-VAEs on image sets, and conversion between images and codes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from wmrl.data.images import ImageSet
 from wmrl.storage.files import write_json
 from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
+from wmrl.training.callbacks import Callback, check_callbacks
 from wmrl.training.learning_warning import warn_of_learning
 from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 from wmrl.vision.evaluation import vision_report, vision_warnings
@@ -31,6 +32,7 @@ def train_on_images(
     config: VQVAEConfig,
     training: TrainingConfig,
     device: str | torch.device = "auto",
+    callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> VQVAE:
     """Trains a VQ-VAE on images.
@@ -48,6 +50,8 @@ def train_on_images(
             images, and ``frame_stack`` must be 1.
         training: settings of the training run; its attribute ``held_out`` is ignored.
         device: device to train on; ``"auto"`` for a GPU if there is one.
+        callbacks: callbacks of the training, see :class:`~wmrl.training.callbacks.Callback`; called
+            in addition to those that write ``metrics.csv`` and TensorBoard events.
         progress: True to show a progress bar.
 
     Returns:
@@ -64,6 +68,7 @@ def train_on_images(
             collapsed. ``report.json`` contains the same text under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
+    callbacks = check_callbacks(callbacks)
     if config.frame_stack != 1:
         raise ValueError(
             f"config: expected frame_stack 1 for images, which have no order, got "
@@ -90,6 +95,11 @@ def train_on_images(
             return VQVAE.from_artifact(done).to(resolved)
         vision = VQVAE(config, generator=torch_generator(training.seed, "vision weights"))
         vision.to(resolved)
+
+        def save(path: Path, *, provenance: Mapping[str, Any]) -> str | None:
+            usable = vision.is_usable(trainer.step)
+            return vision.save_copy(path, provenance=provenance) if usable else None
+
         trainer = Trainer(
             vision,
             run,
@@ -97,6 +107,8 @@ def train_on_images(
             label=path.name,
             progress=progress,
             least_steps=config.least_steps,
+            callbacks=callbacks,
+            save=save,
         )
 
         def draw(step: int) -> Iterator[Tensor]:

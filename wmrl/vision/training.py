@@ -1,7 +1,7 @@
 """Training of vision models on the frames of rollout stores."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from wmrl.storage.files import write_image, write_json
 from wmrl.storage.finished import finished_artifact
 from wmrl.storage.restoring import load_weights
 from wmrl.storage.run import Run
+from wmrl.training.callbacks import Callback, check_callbacks
 from wmrl.training.learning_warning import warn_of_learning
-from wmrl.training.metrics import log_images
+from wmrl.training.loggers import log_images
 from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 from wmrl.vision.base import VISIONS, Vision
 from wmrl.vision.codebook_plot import code_use, draw_codebook
@@ -45,6 +46,7 @@ def train_vision(
     training: TrainingConfig | None = None,
     init: str | Path | None = None,
     device: str | torch.device = "auto",
+    callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> Vision:
     """Trains a vision model on the frames of one or several stores.
@@ -68,6 +70,8 @@ def train_vision(
             initial weights. A VQ-VAE that starts from an artifact skips its ``warmup_steps``, the
             steps without quantization.
         device: device to train on; ``"auto"`` for a GPU if there is one.
+        callbacks: callbacks of the training, see :class:`~wmrl.training.callbacks.Callback`; called
+            in addition to those that write ``metrics.csv`` and TensorBoard events.
         progress: True to show a progress bar.
 
     Returns:
@@ -85,6 +89,7 @@ def train_vision(
             collapsed. ``report.json`` contains the same text under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
+    callbacks = check_callbacks(callbacks)
     config, training = config or VAEConfig(), training or TrainingConfig()
     cls = VISIONS.for_config(config)
     split = split_episodes(stores, held_out=training.held_out)
@@ -110,8 +115,20 @@ def train_vision(
         if init is not None:
             load_weights(vision, load_artifact(init, kind="vision"))
         vision.to(resolved)
+
+        def save(path: Path, *, provenance: Mapping[str, Any]) -> str | None:
+            usable = init is not None or vision.is_usable(trainer.step)
+            return vision.save_copy(path, provenance=provenance) if usable else None
+
         trainer = Trainer(
-            vision, run, training, label="vision", progress=progress, least_steps=least_steps
+            vision,
+            run,
+            training,
+            label="vision",
+            progress=progress,
+            least_steps=least_steps,
+            callbacks=callbacks,
+            save=save,
         )
         # Given initial weights include a codebook, which a warm-up would discard.
         _train(vision, trainer, split, training, warm_up=init is None)

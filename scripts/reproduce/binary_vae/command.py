@@ -57,6 +57,7 @@ def main(args: Args) -> None:
     """Trains the models, and writes the table and images."""
     from dataclasses import replace
 
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.reproduce.binary_vae.data import BinaryMixture
     from wmrl.scripts.reproduce.binary_vae.model import REGIMES, bounds, train_binary_vae
     from wmrl.storage.artifact import package_versions
@@ -65,7 +66,7 @@ def main(args: Args) -> None:
     args = quick_args(args, QUICK)
     need("matplotlib", "sklearn")
     check_seeds(args.seeds)
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="reproduce binary-vae")
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
         mixture = BinaryMixture.random(seed=seed)

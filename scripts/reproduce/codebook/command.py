@@ -69,6 +69,7 @@ QUICK: dict[str, Any] = {"seeds": (0,), "evaluations": 5000, "epochs": 10}
 def main(args: Args) -> None:
     """Trains the codebooks and writes the table, the results and the image."""
     from wmrl.envs.rendering.contact_sheet import draw_contact_sheet
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.reproduce.codebook.experiment import (
         VARIANTS,
         find_poses,
@@ -84,6 +85,7 @@ def main(args: Args) -> None:
     check_names("variants", names, VARIANTS)
     check_seeds(args.seeds)
     check_counts(evaluations=args.evaluations, epochs=args.epochs)
+    write_options(args, args.out, command="reproduce codebook")
     rows: list[dict[str, Any]] = []
     images = {}
     for seed in stages(args.seeds, lambda seed: f"seed {seed}"):
@@ -102,7 +104,6 @@ def main(args: Args) -> None:
                 images[name] = draw_directions(
                     codes, title=variant.title, caption=_caption(rows[-1]), size=260
                 )
-    args.out.mkdir(parents=True, exist_ok=True)
     groups = [[images[n] for n in names if n.startswith(group)] for group in GROUPS]
     write_image(args.out / "codes.png", draw_contact_sheet([group for group in groups if group]))
     about = {

@@ -84,6 +84,7 @@ QUICK: dict[str, Any] = {"tasks": ("20-joints",), "seeds": (0,), "full_seeds": (
 
 def main(args: Args) -> None:
     """Runs the searches and writes the table, the reports, the heatmaps and the videos."""
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.reproduce.dde.experiment import METHODS, TASKS
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_json
@@ -101,7 +102,7 @@ def main(args: Args) -> None:
             "--full-seeds"
         )
     check_counts(reduced=args.reduced, full=args.full, race=args.race)
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="reproduce dde")
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "quick": args.quick,

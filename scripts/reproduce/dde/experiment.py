@@ -24,6 +24,7 @@ from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.oracle import solve_targets
 from wmrl.scripts.reproduce.cached_result import CachedResult
+from wmrl.training.callbacks import StopWhen
 from wmrl.training.metrics import read_metrics
 
 Method = Literal[
@@ -140,7 +141,7 @@ def run_search(
             evaluations=evaluations,
             initial_coverage=preset.initial_coverage,
             seed=seed,
-            until=until,
+            callbacks=[] if until is None else [StopWhen(until)],
             progress=progress,
         )
         elites, rows, seconds, training = found.elites, found.rows, found.seconds, 0.0
@@ -151,9 +152,8 @@ def run_search(
         ):
             # The offsets are those of the papers; objectives of 1000 joints may be lower.
             warnings.simplefilter("ignore", BelowOffsetWarning)
-            search.learn(
-                progress=progress, until=None if until is None else lambda row: until(_plain(row))
-            )
+            goal = [] if until is None else [StopWhen(lambda row: until(_plain(row)))]
+            search.learn(callbacks=goal, progress=progress)
             assert search.elites is not None
             np.save(path / SNAPSHOTS, search.snapshots)
             elites, seconds, training = search.elites, search.seconds, search.training_seconds

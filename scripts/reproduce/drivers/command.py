@@ -125,6 +125,7 @@ QUICK: dict[str, Any] = {
 
 def main(args: Args) -> None:
     """Runs the searches and the comparison, and writes the heatmaps, videos, table and results."""
+    from wmrl.scripts.config_file import write_options
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_json
 
@@ -147,9 +148,9 @@ def main(args: Args) -> None:
         score_episodes=args.score_episodes,
     )
     check_int("videos", args.videos, at_least=0)
+    write_options(args, args.out, command="reproduce drivers")
     with stage("elites", following="heatmaps and videos"):
         drivers = _find(args)
-    args.out.mkdir(parents=True, exist_ok=True)
     with stage("heatmaps and videos", following="vision models" if args.seeds else ""):
         _draw(args, drivers)
     rows, about = _compare(args, drivers) if args.seeds else ([], {})

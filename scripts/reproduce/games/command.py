@@ -97,6 +97,7 @@ _NOT_RANDOM = (
 
 def main(args: Args) -> None:
     """Trains and scores what is missing, and writes the table and the results."""
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.options import show_notes
     from wmrl.scripts.reproduce.games.experiment import (
         check_frames,
@@ -120,7 +121,7 @@ def main(args: Args) -> None:
         show_notes(task)
         if args.baseline:
             check_frames(task)
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="reproduce games")
     shared: dict[str, Any] = {"episodes": args.score_episodes, "workers": args.workers}
     randoms, rows = [], []
     for task in stages(tasks, lambda task: task.name):

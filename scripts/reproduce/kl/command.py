@@ -59,6 +59,7 @@ def main(args: Args) -> None:
     """Carries out the runs, and writes the table, figures and videos."""
     from dataclasses import replace
 
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.reproduce.kl.experiment import RUNS, descend
     from wmrl.scripts.reproduce.kl.figures import draw_curves, draw_densities, write_run_video
     from wmrl.storage.artifact import package_versions
@@ -70,7 +71,7 @@ def main(args: Args) -> None:
     check_names("runs", names, RUNS)
     check_seeds(args.seeds)
     check_counts(steps=args.steps)
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="reproduce kl")
     rows: list[dict[str, Any]] = []
     traces: dict[str, list[KLTrace]] = {}
     gradients = {}

@@ -77,6 +77,7 @@ def main(args: Args) -> None:
     from wmrl.memory.dataset import load_latents
     from wmrl.memory.evaluation import open_loop_report
     from wmrl.memory.training import train_memory
+    from wmrl.scripts.config_file import write_options
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_json
     from wmrl.storage.reading import read_json
@@ -93,7 +94,7 @@ def main(args: Args) -> None:
     visions = {name: load_vision(name, device=args.device) for name in (args.vqvae, args.vae)}
     if not isinstance(visions[args.vqvae], VQVAE):
         raise ValueError(f"vqvae: expected a VQ-VAE, got {type(visions[args.vqvae]).__name__}")
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="compare-memories")
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
         for name, vision, config in stages(

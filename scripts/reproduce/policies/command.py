@@ -92,6 +92,7 @@ def main(args: Args) -> None:
     """Trains the agents that are missing, and writes the table, the results and the video."""
     from wmrl.agents.world_model_ref import WorldModelRef
     from wmrl.envs.world_model import WorldModel
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.options import find_task_aloud
     from wmrl.scripts.reproduce.policies.experiment import METHODS, try_policy, try_spread
     from wmrl.storage.artifact import package_versions
@@ -106,7 +107,7 @@ def main(args: Args) -> None:
     task = find_task_aloud(args.task)
     world_model = WorldModel.open(task, args.vision, args.memory, device=args.device)
     ref = WorldModelRef.of(world_model, vision=args.vision, memory=args.memory)
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="reproduce policies")
     rows, spreads = [], []
     for seed in args.seeds:
         for method in stages(methods, lambda method: f"{method}, seed {seed}"):  # noqa: B023

@@ -74,6 +74,7 @@ QUICK: dict[str, Any] = {
 
 def main(args: Args) -> None:
     """Runs the searches and the training, and writes the table, the results and the image."""
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.reproduce.dde.experiment import TASKS
     from wmrl.scripts.reproduce.reuse.experiment import (
         METHODS,
@@ -92,7 +93,7 @@ def main(args: Args) -> None:
         targets=args.targets,
         evaluations=args.evaluations,
     )
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="reproduce reuse")
     num_joints = TASKS["200-joints"].problem.arm.num_joints
     learned: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []

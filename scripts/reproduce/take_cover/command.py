@@ -97,6 +97,7 @@ QUICK: dict[str, Any] = {
 def main(args: Args) -> None:
     """Trains the models and agents that are missing, and writes the table and the results."""
     from wmrl.envs.tasks.registry import find_task
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.reproduce.take_cover.experiment import (
         LEARNERS,
         random_scores,
@@ -111,7 +112,7 @@ def main(args: Args) -> None:
     check_names("learners", learners, LEARNERS)
     check_seeds(args.seeds)
     settings, trial, task = _world_model(args), _trial(args), find_task(args.task)
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="reproduce take-cover")
     rows, randoms = [], []
     for seed in args.seeds:
         folder = args.work / f"seed-{seed}"

@@ -100,6 +100,7 @@ QUICK: dict[str, Any] = {
 
 def main(args: Args) -> None:
     """Trains the models that are missing, and writes the table, the results and the images."""
+    from wmrl.scripts.config_file import write_options
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS, VARIANTS, Experiment
     from wmrl.scripts.reproduce.vqvae.figures import draw_all
     from wmrl.storage.artifact import package_versions
@@ -116,7 +117,7 @@ def main(args: Args) -> None:
     sets = {
         seed: _image_sets(args, seed) for seed in args.seeds
     }  # raises errors before any training
-    args.out.mkdir(parents=True, exist_ok=True)
+    write_options(args, args.out, command="reproduce vqvae")
     visions: list[dict[str, Any]] = []
     priors: list[dict[str, Any]] = []
     for seed in args.seeds:

@@ -21,7 +21,7 @@ def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
     """
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS
     from wmrl.storage.files import write_image
-    from wmrl.training.metrics import log_images
+    from wmrl.training.loggers import log_images
     from wmrl.vision.codebook_plot import code_use, draw_codebook
 
     images = {

@@ -15,6 +15,7 @@ from wmrl.encodings.vector_vae import VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAEConfig
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.storage.run import RunError
+from wmrl.training.callbacks import StopWhen
 from wmrl.training.metrics import read_metrics
 
 CELLS = ArchiveConfig(cells=100, qd_score_offset=-np.pi / 2)
@@ -137,20 +138,20 @@ def test_metrics_and_snapshots(tmp_path) -> None:
 
 
 def test_a_stopped_run_stays_stopped(tmp_path) -> None:
-    def enough(row) -> bool:
-        return row["evaluations"] > 1500
-
+    enough = StopWhen(lambda metrics: metrics["evaluations"] > 1500)
     for _ in range(2):
         with DDE(PROBLEM, config("none"), path=tmp_path) as search:
-            search.learn(progress=False, until=enough)
+            search.learn(callbacks=[enough], progress=False)
             assert search.generation == 20
+            assert search.metrics["evaluations"] > 1500
     with DDE(PROBLEM, config("none"), path=tmp_path) as search:
         assert search.learn(progress=False).done
 
 
-def test_a_run_stops_at_the_first_checkpoint_that_is_enough(tmp_path) -> None:
+def test_a_run_stops_at_the_next_checkpoint(tmp_path) -> None:
+    enough = StopWhen(lambda metrics: metrics["archive/coverage"] > 0.01)
     with DDE(PROBLEM, config("none"), path=tmp_path) as search:
-        search.learn(progress=False, until=lambda row: row["archive/coverage"] > 0.01)
+        search.learn(callbacks=[enough], progress=False)  # at generation 10, which is none
         assert search.generation == 20
 
 

@@ -1,5 +1,7 @@
 import os
 import signal
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from wmrl.core.seeding import torch_generator
 from wmrl.storage.run import Run
+from wmrl.training.callbacks import Callback, RunContext, StopTraining
 from wmrl.training.metrics import read_metrics
 from wmrl.training.trainer import Trainer, TrainingConfig
 
@@ -34,6 +37,7 @@ def _train(
     kill_at: int | None = None,
     interrupt_at: int | None = None,
     scale: float = 1.0,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[nn.Module, Trainer]:
     module = _module()
 
@@ -47,7 +51,7 @@ def _train(
         return loss, {"twice": 2 * loss.detach()}
 
     with Run(path, config={"test": 1}) as run:
-        trainer = Trainer(module, run, config, progress=False)
+        trainer = Trainer(module, run, config, progress=False, callbacks=callbacks)
         trainer.train(loss_at)
     return module, trainer
 
@@ -116,8 +120,6 @@ def test_a_time_limit_ends_it_early_and_for_good(tmp_path: Path) -> None:
 
 
 def test_a_time_limit_that_does_not_bind_changes_no_bit(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     free, _ = _train(tmp_path / "free")
     limited, _ = _train(tmp_path / "limited", replace(_CONFIG, max_seconds=1e6))
     assert all(torch.equal(a, b) for a, b in zip(_weights(free), _weights(limited), strict=True))
@@ -219,3 +221,59 @@ def test_the_last_steps_are_checked_too(tmp_path: Path) -> None:
         last = run.load_checkpoint("last")
     assert last is not None
     assert last.state["step"] == 5
+
+
+class Watch(Callback):
+    """Writes down which checkpoints it is told, and ends the training at a log line."""
+
+    def __init__(self, *, stop_at: int | None = None) -> None:
+        self.told: list[int] = []
+        self._stop_at = stop_at
+
+    def start(self, context: RunContext) -> None:
+        self.context = context
+
+    def log(self, step: int, metrics: object) -> None:
+        if step == self._stop_at:
+            raise StopTraining("enough")
+
+    def checkpoint(self, step: int, path: Path) -> None:
+        assert path.name == "last.checkpoint"
+        self.told.append(step)
+
+
+def test_the_checkpoint_of_an_interruption_is_not_told(tmp_path: Path) -> None:
+    watch = Watch()
+    for step, told in ((17, [10]), (18, [])):
+        watch.told.clear()
+        with pytest.raises(KeyboardInterrupt):
+            _train(tmp_path, interrupt_at=step - 1, callbacks=[watch])
+        assert watch.told == told
+    watch.told.clear()
+    _train(tmp_path, callbacks=[watch])
+    assert (watch.context.step, watch.context.checkpoint, watch.told) == (18, None, [20, 30])
+
+
+def test_the_last_checkpoint_before_a_kill_is_told_again(tmp_path: Path) -> None:
+    watch = Watch()
+    with pytest.raises(_Interrupted):
+        _train(tmp_path, kill_at=14)
+    _train(tmp_path, callbacks=[watch])
+    assert watch.context.checkpoint == tmp_path / "last.checkpoint"
+    assert watch.told == [10, 20, 30]
+    watch.told.clear()
+    _train(tmp_path, callbacks=[watch])  # killed before it was reported as finished
+    assert watch.told == [30, 30]
+
+
+def test_a_run_that_a_callback_has_ended_stays_ended_and_is_extended(tmp_path: Path) -> None:
+    constant = replace(_CONFIG, final_learning_rate=_CONFIG.learning_rate)
+    longer = replace(constant, steps=40)
+    whole, _ = _train(tmp_path / "whole", longer)
+    for callbacks in ([Watch(stop_at=15)], []):
+        _, trainer = _train(tmp_path / "parts", constant, callbacks=callbacks)
+        assert trainer.step == 15
+    parts, _ = _train(tmp_path / "parts", longer)
+    assert all(torch.equal(a, b) for a, b in zip(_weights(whole), _weights(parts), strict=True))
+    names = [tmp_path / name / "metrics.csv" for name in ("whole", "parts")]
+    assert names[0].read_bytes() == names[1].read_bytes()

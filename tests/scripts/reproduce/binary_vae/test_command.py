@@ -4,7 +4,8 @@ import imageio.v3 as iio
 import pytest
 
 from wmrl.scripts import cli
-from wmrl.scripts.reproduce.binary_vae.command import write_table
+from wmrl.scripts.config_file import read_options
+from wmrl.scripts.reproduce.binary_vae.command import Args, write_table
 from wmrl.storage.reading import read_json
 
 
@@ -20,6 +21,8 @@ def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (tmp_path / "table.md").read_text() in capsys.readouterr().out
     for name in ("data", "constant", "decayed"):
         assert iio.imread(tmp_path / f"{name}.png").std() > 1
+    args = read_options(tmp_path / "run.toml", Args, command="reproduce binary-vae")
+    assert args == Args(tmp_path, points=60, epochs=2, seeds=(3,))
 
 
 def test_table() -> None:

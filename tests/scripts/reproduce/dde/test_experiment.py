@@ -21,6 +21,7 @@ from wmrl.scripts.reproduce.dde.experiment import (
     run_search,
 )
 from wmrl.storage.reading import read_json
+from wmrl.training.callbacks import StopWhen
 
 PRESET = SearchPreset(
     problem=ArmProblem(
@@ -80,11 +81,12 @@ def test_snapshots_end_with_what_was_found(method) -> None:
     assert (np.diff(found.snapshots, axis=0)[filled[:-1]] >= 0).all()
     assert np.array_equal(np.flatnonzero(filled[-1]), found.elites.cells)
     np.testing.assert_allclose(found.snapshots[-1, found.elites.cells], found.elites.objectives)
-    until = search_with_ribs(
-        PRESET.problem, method, snapshots=1, log_every=500, until=lambda row: True, **given
+    once = StopWhen(lambda row: True)
+    stopped = search_with_ribs(
+        PRESET.problem, method, snapshots=1, log_every=500, callbacks=[once], **given
     )
-    assert len(until.snapshots) == len(until.rows) == 1
-    assert np.isfinite(until.snapshots[-1]).sum() == len(until.elites)
+    assert len(stopped.snapshots) == len(stopped.rows) == 1
+    assert np.isfinite(stopped.snapshots[-1]).sum() == len(stopped.elites)
 
 
 def test_an_initialization_that_takes_the_whole_budget_is_refused() -> None:
