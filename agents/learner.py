@@ -124,7 +124,7 @@ class Learner(ABC):
             self._run.close()
             raise
 
-    def _called(
+    def _callback_list(
         self,
         callbacks: Iterable[Callback],
         *,

@@ -149,7 +149,7 @@ class ControllerSearch(AgentLearner):
         limit = check_limits(max_seconds, evaluate_every)
         with (
             deferred_interrupts() as self._interrupts,
-            self._called(
+            self._callback_list(
                 callbacks,
                 name=self.title,
                 step=self.generation,

@@ -173,7 +173,9 @@ class PPOLearner(AgentLearner):
         limit = check_limits(max_seconds, evaluate_every)
         with (
             torch_threads(self.threads),
-            self._called(callbacks, name="PPO", step=self.steps, progress=progress) as running,
+            self._callback_list(
+                callbacks, name="PPO", step=self.steps, progress=progress
+            ) as running,
             progress_bar(
                 "PPO",
                 total=self.config.steps,

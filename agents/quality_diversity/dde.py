@@ -161,7 +161,7 @@ class DDE(Learner):
                 "a new one with the same path"
             )
         with (
-            self._called(
+            self._callback_list(
                 callbacks, name="elites", step=self.generation, progress=progress
             ) as running,
             progress_bar(

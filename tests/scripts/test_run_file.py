@@ -45,7 +45,7 @@ def words(
             *("--num-rollouts", "2", "--dropout", "--hidden-dims", "4"),
         ],
         "search-elites": [
-            *("search-elites", *arm, "--algorithm", "line", "--locks", "1", "0.5"),
+            *("search-elites", *arm, "--algorithm", "dde", "--encoding", "none", "--locks", "1", "0.5"),
             *("--obstacles", "0.4", "0.3", "0.1", "-0.5", "0.5", "0.05"),
         ],
     }
@@ -81,6 +81,7 @@ def test_a_run_is_repeated_from_its_file(words: list[str], tmp_path: Path) -> No
     first, second = tmp_path / "first", tmp_path / "second"
     assert run(in_folder(words, first)) == 0
     file = first / "run.toml"
+    assert list(first.rglob("run.toml")) == [file]
     assert run(in_folder([words[0], "--config", str(file)], second)) == 0
     assert digest(words[0], second) == digest(words[0], first)
     again = (second / "run.toml").read_text()
@@ -107,6 +108,16 @@ def test_the_file_is_that_of_the_run_in_the_folder(
     with pytest.warns(UserWarning, match="continues from step 3 to step 4"):
         assert run([*command, "--steps", "4"]) == 0
     assert file.read_text() == before.replace("steps = 3\n", "steps = 4\n", 1)
+
+
+@pytest.mark.parametrize("words", ["collect"], indirect=True)
+def test_the_file_is_part_of_a_store(words: list[str], tmp_path: Path) -> None:
+    command = in_folder(words, tmp_path / "store")
+    assert run(command) == 0
+    before = digest("collect", tmp_path / "store")
+    (tmp_path / "store" / "zarr.json").unlink()  # a folder with foreign files would be refused
+    assert run(command) == 0
+    assert digest("collect", tmp_path / "store") == before
 
 
 @pytest.mark.parametrize("words", ["train-vision", "collect"], indirect=True)

@@ -54,8 +54,8 @@ class KeepBest(Callback):
     def __init__(self, measure: str, *, mode: Literal["min", "max"], folder: str = "best") -> None:
         self.measure = check_name("measure", measure)
         self.mode = check_choice("mode", mode, ("min", "max"))
-        taken = folder == "artifact" or folder.startswith(".")
-        if Path(check_name("folder", folder)).name != folder or taken:
+        check_name("folder", folder)
+        if Path(folder).name != folder or folder.startswith(".") or folder == "artifact":
             raise ValueError(
                 "folder: expected the name of a folder in the folder of the run, without a leading "
                 f"dot and other than 'artifact', which holds the final result, got {folder!r}"
@@ -67,8 +67,8 @@ class KeepBest(Callback):
         self._path = run_folder(self, context) / self._folder
         if context.save is None:
             raise ValueError(
-                f"KeepBest: expected a training that can save an artifact at each checkpoint, got "
-                f"{context.name!r}; leave this callback out"
+                f"context.save: expected a training that can save an artifact at each checkpoint, "
+                f"got {context.name!r}, which can't; leave this callback out"
             )
         self._save: Save = context.save
         history = context.history
@@ -94,8 +94,8 @@ class KeepBest(Callback):
             self._best = value
 
     def end(self, error: BaseException | None) -> None:
-        """Warns if the measure was in no row."""
-        if self._names and self.measure not in self._names:
+        """Warns if the measure was in no row of a training that was completed."""
+        if error is None and self._names and self.measure not in self._names:
             warnings.warn(
                 f"measure: expected one of {', '.join(sorted(self._names))}, got "
                 f"{self.measure!r}, which was not logged; KeepBest has kept nothing",

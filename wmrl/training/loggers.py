@@ -129,8 +129,8 @@ def run_folder(callback: Callback, context: RunContext) -> Path:
     """
     if context.path is None:
         raise ValueError(
-            f"{type(callback).__name__}: expected a training with the folder of a run, got "
-            f"{context.name!r}, which has none; leave this callback out"
+            f"context.path: expected the folder of a run, got none in the training "
+            f"{context.name!r}; leave {type(callback).__name__} out"
         )
     return context.path
 

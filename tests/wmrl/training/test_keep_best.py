@@ -121,12 +121,18 @@ def test_a_measure_that_is_never_logged_is_told(tmp_path: Path) -> None:
         play(tmp_path, KeepBest("lost", mode="min"))
     with pytest.warns(UserWarning, match=message):
         play(tmp_path, KeepBest("lost", mode="min"), step=10, rows={})
+    context = RunContext(name="toy", path=tmp_path, step=10, save=lambda path, provenance: None)
+    with (
+        pytest.raises(ZeroDivisionError),  # it may have been logged later
+        CallbackList([KeepBest("lost", mode="min")], context),
+    ):
+        raise ZeroDivisionError
     assert not (tmp_path / "best").exists()
 
 
 def test_trainings_without_artifacts_are_refused(tmp_path: Path) -> None:
     for context, message in (
-        (RunContext(name="toy"), "expected a training with the folder of a run"),
+        (RunContext(name="toy"), "expected the folder of a run, got none in the training 'toy'"),
         (RunContext(name="toy", path=tmp_path), "expected a training that can save an artifact"),
     ):
         with (
