@@ -4,10 +4,12 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tyro
 
 from wmrl.storage.files import write_text
 from wmrl.storage.options_file import OPTIONS, options_file
@@ -118,7 +120,9 @@ class _Reader:
         """
         hints = get_type_hints(cls)
         values: dict[str, Any] = {
-            item.name: _missing() for item in _fields(cls) if not _has_default(item) and not outer
+            item.name: tyro.MISSING
+            for item in fields(cls)  # type: ignore[arg-type]
+            if item.default is MISSING and item.default_factory is MISSING
         }
         for name, value in table.items():
             key = (*outer, name)
@@ -168,10 +172,8 @@ def _converted(value: Any, hint: Any) -> Any:
                 return _converted(value, option)
             except _MismatchError:
                 continue
-    if origin is Literal:
-        for choice in args:
-            if type(value) is type(choice) and value == choice:
-                return choice
+    if origin is Literal and value in args:
+        return value
     if origin is tuple and isinstance(value, list):
         each = (args[0],) * len(value) if args[1:] == (...,) else args
         if len(each) == len(value):
@@ -284,17 +286,3 @@ def _option_names(cls: type[Any], outer: tuple[str, ...] = ()) -> Iterator[str]:
 
 def _is_table(hint: Any) -> bool:
     return isinstance(hint, type) and is_dataclass(hint)
-
-
-def _fields(cls: Any) -> tuple[Field[Any], ...]:
-    return fields(cls)
-
-
-def _has_default(item: Field[Any]) -> bool:
-    return item.default is not MISSING or item.default_factory is not MISSING
-
-
-def _missing() -> Any:
-    import tyro
-
-    return tyro.MISSING

@@ -102,7 +102,7 @@ def test_each_algorithm_finds_elites(
     assert count.calls == before
     assert files(tmp_path / "out") == found
     left = {path.name for path in (tmp_path / "out").iterdir()}
-    known = {"config.json", "lock", "elites", "map.png", "map.mp4"}
+    known = {"config.json", "lock", "run.toml", "elites", "map.png", "map.mp4"}
     assert left == known | ({"run"} if "dde" in algorithm else {"ribs.checkpoint"})
 
 
