@@ -65,7 +65,7 @@ def _check_loaded(name: str, artifact: "Artifact", digests: set[str]) -> Check:
     """
     from wmrl.export.hub import from_pretrained
     from wmrl.storage.artifact import ArtifactError
-    from wmrl.storage.model_card import references
+    from wmrl.export.model_card import references
 
     try:
         from_pretrained(artifact.path, device="cpu")

@@ -292,7 +292,7 @@ def test_the_warm_up_of_a_codebook_is_never_the_best(training: Training, tmp_pat
     training.train(tmp_path, [KeepBest("squared_error", mode="min")])
     rows = {row["step"]: row["squared_error"] for row in read_metrics(tmp_path / "metrics.csv")}
     assert rows[4] < rows[8]  # the warm-up ends at the first checkpoint, step 4
-    assert load_artifact(tmp_path / "best").provenance["best"]["step"] == 8
+    assert load_artifact(tmp_path / "best").provenance["best"]["step"] > 4
 
 
 def test_members_of_an_ensemble_share_callbacks(

@@ -34,7 +34,7 @@ from wmrl.vision.base import VISIONS
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 LINKED = [*FRONT, *DOCS, *sorted((ROOT / "results").rglob("*.md"))]
 # The blocks of these pages run in tests of their own, together with their commands.
-APART = ("your-own-game.md", "minari.md", "onnx.md")
+APART = ("your-own-game.md", "minari.md", "onnx.md", "callbacks.md", "configuration-files.md")
 RUN = [page for page in DOCS if page.name not in APART and "```python" in page.read_text()]
 NO_MODULE = {"wmrl.plugins"}  # the group of entry points
 
@@ -46,6 +46,7 @@ def page_name(page: Path) -> str:
 SCRIPTS = {
     f"{page_name(page)}, block {number}": block
     for page in [*FRONT, *DOCS]
+    if page.name != "configuration-files.md"  # whose commands read the files that it shows
     for number, (language, block) in enumerate(blocks(page.read_text()))
     if language == "bash"
 }

@@ -94,13 +94,12 @@ def test_the_messages_of_the_guide_are_those_that_come(
 
 def test_the_guide_names_all_arguments_without_a_name() -> None:
     found = {
-        command: name
+        (name, command)
         for command in COMMANDS
         for name, hint in args_of(command).__annotations__.items()
         if "Positional" in str(hint)
     }
-    (line,) = re.findall(r"- Arguments that have no name.*?\n-", FILES, re.S)
-    told = re.findall(r"`(\w+)` \(of (.*?)\)", line.replace("\n", " "))
+    told = re.findall(r"^  \| `(\w+)` \| (.*) \|$", FILES, re.M)
     assert {
-        command: name for name, text in told for command in re.findall(r"`([\w-]+)`", text)
+        (name, command) for name, text in told for command in re.findall("`(.+?)`", text)
     } == found

@@ -48,7 +48,7 @@ def main(args: Args) -> None:
 def _cells(artifact: "Artifact") -> tuple[str, ...]:
     """Returns the kind, class, task, size and score of an artifact."""
     from wmrl.export.hub import scores_of
-    from wmrl.storage.model_card import task_of
+    from wmrl.export.model_card import task_of
 
     size = sum(path.stat().st_size for path in artifact.path.iterdir())
     score = next((f"{each['mean']:.1f} ± {each['std']:.1f}" for each in scores_of(artifact)), "")

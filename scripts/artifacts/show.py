@@ -40,7 +40,7 @@ def main(args: Args) -> None:
 
 def _rows(artifact: "Artifact") -> Iterator[tuple[str, str]]:
     from wmrl.export.hub import scores_of
-    from wmrl.storage.model_card import references, score_text, task_of
+    from wmrl.export.model_card import references, score_text, task_of
 
     yield "artifact", artifact.name_or_path
     yield "kind", artifact.kind

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from wmrl.storage.model_card import HELD_OUT, origin_text, score_text
+from wmrl.export.model_card import HELD_OUT, origin_text, score_text
 
 
 @dataclass(frozen=True)

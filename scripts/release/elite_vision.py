@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wmrl.storage.model_card import HELD_OUT, origin_text, score_text
+from wmrl.export.model_card import HELD_OUT, origin_text, score_text
 
 VISION, MEMORY, DRIVER = "car-racing-elite-vqvae", "car-racing-elite-symbols", "car-racing-elite"
 

@@ -24,6 +24,7 @@ REQUIRED = {
     Path: Path("a folder"),
     str: "a name",
     tuple[Path, ...]: (Path("one"), Path("two")),
+    tuple[str, ...]: ("one", "two"),
 }
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\\n\t\x00\x7f#='), max_size=8

@@ -45,7 +45,17 @@ def words(
             *("--num-rollouts", "2", "--dropout", "--hidden-dims", "4"),
         ],
         "search-elites": [
-            *("search-elites", *arm, "--algorithm", "dde", "--encoding", "none", "--locks", "1", "0.5"),
+            *(
+                "search-elites",
+                *arm,
+                "--algorithm",
+                "dde",
+                "--encoding",
+                "none",
+                "--locks",
+                "1",
+                "0.5",
+            ),
             *("--obstacles", "0.4", "0.3", "0.1", "-0.5", "0.5", "0.05"),
         ],
     }

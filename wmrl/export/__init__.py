@@ -2,6 +2,7 @@
 
 - :mod:`~wmrl.export.hub`: repositories of the Hugging Face hub (``from_pretrained``,
   ``push_to_hub``, ``save_pretrained``).
+- :mod:`~wmrl.export.model_card`: model cards of artifacts.
 - :mod:`~wmrl.export.minari_export`: rollout stores as Minari datasets (``to_minari``).
 - :mod:`~wmrl.export.minari_import`: Minari datasets as rollout stores (``MinariWarning``,
   ``from_minari``).

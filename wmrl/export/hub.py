@@ -38,7 +38,7 @@ from wmrl.storage.hub import (
     kinds_in,
     repository_artifact,
 )
-from wmrl.storage.model_card import model_card, score_of, task_of
+from wmrl.export.model_card import model_card, score_of, task_of
 from wmrl.storage.recognition import recognize
 from wmrl.vision.base import load_vision
 

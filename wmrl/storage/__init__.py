@@ -5,7 +5,6 @@
   ``load_artifact``, ``package_versions``, ``save_artifact``, ``shipped_artifacts``).
 - :mod:`~wmrl.storage.hub`: artifacts in repositories of the Hugging Face hub (``HubError``,
   ``HubReference``).
-- :mod:`~wmrl.storage.model_card`: model cards of artifacts.
 - :mod:`~wmrl.storage.saved_module`: networks that are saved as artifacts and loaded from them
   (``SavedModule``, ``load_saved_module``).
 - :mod:`~wmrl.storage.run`: the locked folder of a training run, with its checkpoints

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from wmrl.storage.artifact import Artifact, load_artifact
-from wmrl.storage.model_card import (
+from wmrl.export.model_card import (
     HELD_OUT,
     model_card,
     origin_text,
