@@ -64,8 +64,8 @@ def _check_loaded(name: str, artifact: "Artifact", digests: set[str]) -> Check:
         digests: digests of the artifacts that are known.
     """
     from wmrl.export.hub import from_pretrained
-    from wmrl.storage.artifact import ArtifactError
     from wmrl.export.model_card import references
+    from wmrl.storage.artifact import ArtifactError
 
     try:
         from_pretrained(artifact.path, device="cpu")

@@ -17,6 +17,7 @@ from wmrl.agents.evaluation.result import results_beside
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.device import resolve_device
 from wmrl.encodings.base import load_encoding
+from wmrl.export.model_card import model_card, score_of, task_of
 from wmrl.memory.base import load_memory
 from wmrl.priors.code_prior import CodePrior
 from wmrl.storage.artifact import (
@@ -38,7 +39,6 @@ from wmrl.storage.hub import (
     kinds_in,
     repository_artifact,
 )
-from wmrl.export.model_card import model_card, score_of, task_of
 from wmrl.storage.recognition import recognize
 from wmrl.vision.base import load_vision
 

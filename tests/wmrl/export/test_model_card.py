@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from wmrl.storage.artifact import Artifact, load_artifact
 from wmrl.export.model_card import (
     HELD_OUT,
     model_card,
@@ -13,6 +12,7 @@ from wmrl.export.model_card import (
     score_text,
     task_of,
 )
+from wmrl.storage.artifact import Artifact, load_artifact
 
 SCORE = {"mean": 867.44, "std": 138.07, "episodes": 100, "base": "CarRacing-v3"}
 
