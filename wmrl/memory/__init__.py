@@ -21,8 +21,10 @@
 - :mod:`~wmrl.memory.training`: training of one memory (``MemoryTrainingConfig``,
   ``train_memory``).
 - :mod:`~wmrl.memory.ensemble_training`: training of an ensemble (``train_ensemble``).
-- :mod:`~wmrl.memory.evaluation`: held-out metrics, and errors of dreams relative to recordings
-  (``code_report``, ``open_loop_report``, ``prediction_report``).
+- :mod:`~wmrl.memory.evaluation`: held-out metrics of one-step predictions (``code_report``,
+  ``prediction_report``).
+- :mod:`~wmrl.memory.open_loop`: dreams with recorded actions, compared with the recordings
+  (``hazard_report``, ``open_loop_report``).
 """
 
 from typing import TYPE_CHECKING
@@ -48,8 +50,9 @@ if TYPE_CHECKING:
         MemoryEnsembleConfig,
     )
     from wmrl.memory.ensemble_training import train_ensemble
-    from wmrl.memory.evaluation import code_report, open_loop_report, prediction_report
+    from wmrl.memory.evaluation import code_report, prediction_report
     from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
+    from wmrl.memory.open_loop import hazard_report, open_loop_report
     from wmrl.memory.sequences import SequenceBatch
     from wmrl.memory.start_states import StartStates, StartStatesConfig, choose_start_states
     from wmrl.memory.trainable import TrainableMemory, TrainableMemoryConfig
@@ -81,6 +84,7 @@ __all__ = [
     "choose_start_states",
     "code_report",
     "encode_store",
+    "hazard_report",
     "load_latents",
     "load_memory",
     "matching_memory",

@@ -1,23 +1,16 @@
-"""Evaluation of memories: metrics of one-step predictions, and errors of dreams."""
+"""Evaluation of memories: metrics of one-step predictions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from wmrl.core.frame_stacks import newest_frames
-from wmrl.core.seeding import numpy_generator, torch_generator
-from wmrl.data.split import StoredEpisode
 from wmrl.memory.base import Memory
 from wmrl.memory.dataset import LatentDataset, LatentEpisode
 from wmrl.memory.discrete import DiscreteMemory
-from wmrl.nn.losses import squared_error
 from wmrl.priors.baselines import Bigram, CopyLast
-from wmrl.vision.base import Vision
 
-HORIZONS = (1, 5, 10, 15, 50)
 _LEAST_VARIANCE = 1e-4  # of a dimension that never moves, for which any likelihood can be reached
 _GREEDY = 1e-3  # temperature so low that the likeliest outcome is drawn
 
@@ -247,175 +240,3 @@ def ranking_quality(score: Tensor, positive: Tensor) -> float | None:
     less = torch.searchsorted(below, above, right=False)
     not_more = torch.searchsorted(below, above, right=True)
     return float((less + not_more).double().mean() / (2 * len(below)))
-
-
-class _Start(NamedTuple):
-    episode: int
-    time: int
-
-
-@torch.inference_mode()
-def open_loop_report(
-    memory: Memory[Any],
-    vision: Vision,
-    episodes: Sequence[StoredEpisode],
-    latents: Sequence[LatentEpisode],
-    *,
-    burn_in: int = 5,
-    num_dreams: int = 128,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Computes the errors of dreams relative to recordings with the same actions.
-
-    The memory first processes ``burn_in`` recorded steps. From then on, the inputs of the memory
-    are its own predicted latents and the recorded actions. An error is the squared difference
-    between a predicted and a recorded frame, with pixel values in [0, 1]. The error is summed over
-    the pixels and averaged over dreams.
-
-    Even a perfect memory has an error if the future is uncertain, because a dream at temperature 1
-    and the recording are then two samples of the future. On average, a perfect memory's
-    error is the squared difference between two recordings with the same past and the same actions.
-
-    Args:
-        memory: memory to evaluate.
-        vision: vision model on which the memory was trained.
-        episodes: held-out episodes.
-        latents: encodings of the same episodes.
-        burn_in: number of recorded steps that the memory processes before a dream.
-        num_dreams: maximum number of dreams, each from a different recorded state.
-        seed: root seed of the start states and of the noise in the dreams.
-
-    Returns:
-        A dictionary whose keys are numbers of dreamed steps: ``"1"``, ``"5"``, ``"10"``, ``"15"``
-        and ``"50"``. Numbers that no episode reaches are left out. Each value is a dictionary with
-        these entries:
-
-        - ``dream``: error of decoded dreams at temperature 1.
-        - ``likeliest``: error of decoded dreams in which the next latent is always the likeliest.
-        - ``copy_last``: error if the last recorded frame before the dream is taken as the
-          prediction.
-        - ``reconstruction``: error of encoding and decoding the recorded frame itself. A
-          dream's error can be below this error only by chance.
-        - ``dreams``: number of dreams over which the errors are averaged.
-    """
-    starts = _sample_start_states(latents, burn_in, num_dreams, seed)
-    if not starts:
-        return {}
-    recorded = [_recorded_frames(episodes[start.episode], start.time) for start in starts]
-    steps = HORIZONS[max(map(len, recorded)) - 2]  # the longest that an episode reaches
-    dreamed = {
-        name: _dream(memory, latents, starts, burn_in, steps, seed, temperature)
-        for name, temperature in (("dream", 1.0), ("likeliest", _GREEDY))
-    }
-    report = {}
-    for place, horizon in enumerate(HORIZONS, start=1):
-        rows = [row for row, frames in enumerate(recorded) if place < len(frames)]
-        if rows:
-            pairs = np.stack([recorded[row][[0, place]] for row in rows])
-            guesses = {name: latents[rows, horizon - 1] for name, latents in dreamed.items()}
-            report[str(horizon)] = _compare(vision, pairs, guesses)
-    return report
-
-
-def _sample_start_states(
-    latents: Sequence[LatentEpisode], burn_in: int, count: int, seed: int
-) -> list[_Start]:
-    """Draws up to ``count`` recorded states in which dreams start.
-
-    Each state has at least ``burn_in`` steps before it and at least one step after it.
-    """
-    every = [
-        _Start(i, time)
-        for i, episode in enumerate(latents)
-        for time in range(burn_in, len(episode))
-    ]
-    chosen = numpy_generator(seed, "open loop").permutation(len(every))[:count]
-    return [every[i] for i in sorted(chosen)]
-
-
-def _dream(
-    memory: Memory[Any],
-    latents: Sequence[LatentEpisode],
-    starts: Sequence[_Start],
-    burn_in: int,
-    steps: int,
-    seed: int,
-    temperature: float,
-) -> Tensor:
-    """Returns the latents ``(B, steps, Z)`` of dreams with recorded actions.
-
-    If a recording ends before the dream, the recording's last action is repeated until the dream
-    ends.
-
-    Args:
-        memory: memory that dreams.
-        latents: encoded episodes.
-        starts: B recorded states in which the dreams start.
-        burn_in: number of recorded steps that the memory processes before a dream.
-        steps: number of steps of each dream.
-        seed: root seed of the noise.
-        temperature: temperature of the dreams.
-    """
-    device = memory.device
-    generator = torch_generator(seed, "open loop", device=device)
-    seen, actions = [], []
-    for start in starts:
-        episode = latents[start.episode]
-        first = start.time - burn_in
-        seen.append(episode.mean[first : start.time + 1].float())
-        rows = torch.arange(first, start.time + steps).clamp(max=len(episode) - 1)
-        actions.append(episode.actions[rows])
-    z, a = torch.stack(seen).to(device), torch.stack(actions).to(device)
-    state = memory.initial_state(len(starts))
-    for t in range(burn_in):
-        _, state = memory.step(z[:, t], a[:, t], state)
-    latent, dreamed = z[:, -1].contiguous(), []
-    for t in range(burn_in, burn_in + steps):
-        prediction, state = memory.step(latent, a[:, t], state)
-        drawn = memory.sample(prediction, temperature=temperature, generator=generator)
-        latent = drawn.latent
-        dreamed.append(latent)
-    return torch.stack(dreamed, 1)
-
-
-def _recorded_frames(episode: StoredEpisode, time: int) -> np.ndarray:
-    """Reads the recorded frames to compare with the dreams from one recorded state.
-
-    Args:
-        episode: recorded episode.
-        time: agent step at which the dream starts.
-
-    Returns:
-        Stacks of frames: one from the start of the dream, and one after each number of steps in
-        ``HORIZONS``. Numbers that the episode does not reach are left out.
-    """
-    store, summary = episode
-    reached = [horizon for horizon in HORIZONS if time + horizon <= summary.length]
-    return store.stacks(summary.index, time, time + max(reached) + 1)[[0, *reached]]
-
-
-def _compare(vision: Vision, pairs: np.ndarray, dreamed: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Compares dreams with the recordings after the same number of steps.
-
-    Args:
-        vision: vision model that decodes latents.
-        pairs: ``(B, 2, ...)``, stacks of frames of B recordings: at the start of the dream, and
-            after the dreamed steps.
-        dreamed: latents ``(B, Z)`` after the dreamed steps, by kind of dream.
-
-    Returns:
-        Mean errors by name, and the number of dreams: one of the inner dictionaries that
-        :func:`open_loop_report` returns.
-    """
-    seen = torch.from_numpy(pairs).to(vision.device)
-    first, last = newest_frames(seen, vision.frame_stack).unbind(1)
-    guesses = {
-        **{name: vision.decode(latents) for name, latents in dreamed.items()},
-        "copy_last": first,
-        "reconstruction": vision.decode(vision.encode(seen[:, 1].contiguous())),
-    }
-    errors = {
-        name: float(squared_error(guess.float() / 255.0, last.float() / 255.0).mean())
-        for name, guess in guesses.items()
-    }
-    return {**errors, "dreams": len(pairs)}

@@ -19,13 +19,9 @@ from wmrl.memory.base import MEMORIES
 from wmrl.memory.code_memory import CodeMemory
 from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
 from wmrl.memory.discrete import DiscreteMemory
-from wmrl.memory.evaluation import (
-    code_report,
-    memory_warnings,
-    open_loop_report,
-    prediction_report,
-)
+from wmrl.memory.evaluation import code_report, memory_warnings, prediction_report
 from wmrl.memory.mdn_rnn import MDNRNNConfig
+from wmrl.memory.open_loop import hazard_report, hazard_warnings, open_loop_report
 from wmrl.memory.start_states import StartStatesConfig, choose_start_states
 from wmrl.memory.trainable import TrainableMemory, TrainableMemoryConfig
 from wmrl.storage.artifact import ArtifactError, load_artifact
@@ -172,16 +168,16 @@ def train_memory(
         memory.eval()
         digest = memory.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
         metrics = _evaluate(memory, vision, split, train, held_out or train, training)
-        report = {
+        report: dict[str, Any] = {
             "digest": digest,
             "steps": trainer.step,
             "episodes": {"train": len(train), "held_out": len(held_out)},
             "start_states": {"count": len(starts.mean), "rule": starts.rule},
             "held_out": metrics,
-            "warnings": memory_warnings(metrics),
+            "warnings": memory_warnings(metrics) + hazard_warnings(metrics["hazard"]),
         }
         write_json(path / "report.json", report)
-        warn_of_learning(memory_warnings(metrics))
+        warn_of_learning(report["warnings"])
         return memory
 
 
@@ -324,5 +320,8 @@ def _evaluate(
             latents,
             burn_in=training.start_states.burn_in,
             seed=training.seed,
+        ),
+        "hazard": hazard_report(
+            memory, latents, burn_in=training.start_states.burn_in, seed=training.seed
         ),
     }

@@ -75,7 +75,7 @@ def main(args: Args) -> None:
     from wmrl.data.split import split_episodes
     from wmrl.data.store import RolloutStore
     from wmrl.memory.dataset import load_latents
-    from wmrl.memory.evaluation import open_loop_report
+    from wmrl.memory.open_loop import open_loop_report
     from wmrl.memory.training import train_memory
     from wmrl.scripts.config_file import write_options
     from wmrl.storage.artifact import package_versions

@@ -7,22 +7,19 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from wmrl.data.split import split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig, Decoding
-from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
+from wmrl.memory.dataset import LatentDataset, LatentEpisode
 from wmrl.memory.ensemble import CodeMemoryEnsemble, MemoryEnsemble
 from wmrl.memory.evaluation import (
     code_report,
     explained_variance,
     memory_warnings,
-    open_loop_report,
     prediction_report,
     ranking_quality,
 )
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wmrl.nn.losses import mixture_log_likelihood
-from wmrl.vision.vae import VAE, VAEConfig
 
 MakeRollouts = Callable[..., RolloutStore]
 
@@ -153,83 +150,6 @@ def test_a_memory_that_is_no_better_than_trivial_predictions(
     found = memory_warnings(metrics)
     assert len(found) == int(warned)
     assert all("learned nothing" in text for text in found)
-
-
-class _Clairvoyant(MDNRNN):
-    """Predicts z + a for two latents; actions below are the differences of the recording."""
-
-    def sample(self, prediction, *, temperature=1.0, generator=None):  # type: ignore[no-untyped-def]
-        drawn = super().sample(prediction, temperature=temperature, generator=generator)
-        drawn.latent.copy_(self.guess)
-        return drawn
-
-    def step(self, latent, action, state, *, dropout=None):  # type: ignore[no-untyped-def]
-        self.guess = latent + action
-        return super().step(latent, action, state, dropout=dropout)
-
-
-def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRollouts) -> None:
-    """And a standing frame is as far off as the recording moved."""
-    store = make_rollouts((30, 4, 22))
-    vision = VAE(VAEConfig(base_channels=4, latent_dim=2)).eval()
-    with torch.no_grad():
-        vision.posterior_head.weight *= 50  # so that frames differ in their latents
-    vision.digest = "0" * 64
-    encode_store(store, vision)
-    episodes = split_episodes([store], held_out=0.0).train
-    latents = [
-        LatentEpisode(each.mean, each.std, each.mean.float().diff(dim=0), each.rewards, False)
-        for each in load_latents(episodes, vision)
-    ]
-    memory = _Clairvoyant(MDNRNNConfig(latent_dim=2, hidden_dim=8, num_mixtures=2))
-    report = open_loop_report(memory, vision, episodes, latents, burn_in=5, num_dreams=1000)
-    # 30 − 5 and 22 − 5 states have a next one; an episode of four has none after the burn-in.
-    assert {horizon: row["dreams"] for horizon, row in report.items()} == {
-        "1": 25 + 17,
-        "5": 21 + 13,
-        "10": 16 + 8,
-        "15": 11 + 3,
-    }
-    for horizon, row in report.items():
-        for name in ("dream", "likeliest"):
-            assert row[name] == pytest.approx(row["reconstruction"], rel=0.02)
-        moved = []
-        for index in (0, 2):
-            frames = store.frames(index).astype(np.float64) / 255
-            first, last = frames[5 : len(frames) - int(horizon)], frames[5 + int(horizon) :]
-            moved += list(((first - last) ** 2).sum((1, 2, 3)))
-        assert row["copy_last"] == pytest.approx(np.mean(moved), rel=1e-4)
-
-
-def test_dreams_of_stacks_are_judged_by_the_newest_frame(make_rollouts: MakeRollouts) -> None:
-    store = make_rollouts((9,), frame_stack=3)
-    vision = VAE(VAEConfig(base_channels=4, latent_dim=2, frame_stack=3)).eval()
-    vision.digest = "0" * 64
-    episodes = split_episodes([store], held_out=0.0).train
-    latents = load_latents(episodes, vision)
-    memory = MDNRNN(MDNRNNConfig(latent_dim=2, hidden_dim=8, num_mixtures=2))
-    report = open_loop_report(memory, vision, episodes, latents, burn_in=1)
-    assert set(report) == {"1", "5"}
-    frames = store.frames(0).astype(np.float64) / 255
-    decoded = vision.decode_numpy(vision.encode_numpy(store.stacks(0))) / 255
-    for horizon, row in report.items():
-        last = slice(1 + int(horizon), 10)
-        for name, guess in (
-            ("copy_last", frames[1 : 10 - int(horizon)]),
-            ("reconstruction", decoded[last]),
-        ):
-            error = np.square(guess - frames[last]).sum((1, 2, 3)).mean()
-            assert row[name] == pytest.approx(error, rel=1e-4)
-
-
-def test_episodes_too_short_to_dream_give_an_empty_table(make_rollouts: MakeRollouts) -> None:
-    store = make_rollouts((4, 3))
-    vision = VAE(VAEConfig(base_channels=4, latent_dim=2)).eval()
-    vision.digest = "0" * 64
-    encode_store(store, vision)
-    episodes = split_episodes([store], held_out=0.0).train
-    memory = MDNRNN(MDNRNNConfig(latent_dim=2, hidden_dim=8, num_mixtures=2))
-    assert open_loop_report(memory, vision, episodes, load_latents(episodes, vision)) == {}
 
 
 def _code_memory(decoding: Decoding) -> CodeMemory:
