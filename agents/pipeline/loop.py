@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -428,8 +429,9 @@ class _Loop:
         promise.save(folder / "promise.json")
         score.save(folder / "score.json")
         announce(
-            f"{label}: {score}; mean reward per agent step {score.per_agent_step:.2f} in the game, "
-            f"{promise.per_agent_step:.2f} in the dream",
+            f"{label}: {score}; in the game {score.per_agent_step:.2f} per agent step for "
+            f"{fmean(score.lengths):.0f} steps, in the dream {promise.per_agent_step:.2f} for "
+            f"{fmean(promise.lengths):.0f} of at most {self._plan.dream_agent_steps}",
             show=self._progress,
         )
 

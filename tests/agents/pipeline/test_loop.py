@@ -143,7 +143,7 @@ def test_its_log_tells_every_stage_and_the_next(finished: Path) -> None:
         done = [line for line in lines if line.startswith(begin)]
         assert done, lines
         assert all(f" {unit}; " in line for line in done)
-    scores = [line for line in lines if "mean reward per agent step" in line]
+    scores = [line for line in lines if "per agent step" in line]
     assert [line.partition(":")[0] for line in scores][: plan.rounds] == [
         f"round {number}" for number in range(plan.rounds)
     ]
