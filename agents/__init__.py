@@ -19,7 +19,7 @@
   ``RealFitness``, ``RealFitnessConfig``, ``VariationalSearch``, ``VariationalSearchConfig``).
 - :mod:`~wmrl.agents.ppo`: PPO (``PPOConfig``, ``PPOLearner``).
 - :mod:`~wmrl.agents.sb3`: adapters to Stable-Baselines3 (``SB3Agent``, ``dream_vec_env``,
-  ``latent_vec_env``).
+  ``latent_vec_env``, ``register_features_extractor``).
 - :mod:`~wmrl.agents.quality_diversity`: MAP-Elites and Data-Driven Encodings (``DDE``,
   ``ArchiveConfig``, ``ArmProblem``, ``BanditScheduler``, ``DDEConfig``, ``Elites``, ``Mutation``,
   ``Problem``, ``ReconstructionEmitter``, ``SlidingWindowUCB``, ``load_elites``, ``write_map``).
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from wmrl.agents.rollouts.collection import collect
     from wmrl.agents.rollouts.wrapper import RecordRollouts
     from wmrl.agents.sb3.agent import SB3Agent
+    from wmrl.agents.sb3.features import register_features_extractor
     from wmrl.agents.sb3.vec_env import dream_vec_env, latent_vec_env
     from wmrl.agents.video.config import VideoConfig
     from wmrl.agents.video.recording import record
@@ -117,6 +118,7 @@ __all__ = [
     "load_elites",
     "record",
     "register_agent",
+    "register_features_extractor",
     "train",
     "write_map",
 ]

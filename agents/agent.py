@@ -13,6 +13,7 @@ from gymnasium import spaces
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.device import resolve_device
 from wmrl.core.validation import check_reals
+from wmrl.envs.observations import ObservationName
 from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import (
@@ -31,16 +32,22 @@ class Agent(ABC):
     """Policy that maps observations to actions, with the ``predict`` method of Stable-Baselines3.
 
     Attributes:
-        observation_space: space of a single observation.
+        observation_space: space of a single observation: a ``Box`` with one axis, or another space
+            for agents that observe codes.
         action_space: space of a single action.
         world_model: reference to the world model that the agent was trained with; None if the agent
             has no such reference.
     """
 
     class_name: ClassVar[str]
-    observation_space: spaces.Box
+    observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     world_model: WorldModelRef | None
+
+    @property
+    def observation(self) -> ObservationName:
+        """Format of the observations, as environments take it: ``"embeddings"`` or ``"codes"``."""
+        return "embeddings" if isinstance(self.observation_space, spaces.Box) else "codes"
 
     @abstractmethod
     def predict(
@@ -53,7 +60,8 @@ class Agent(ABC):
         """Chooses actions.
 
         Args:
-            observation: one observation ``(O,) float32`` or a batch ``(N, O) float32``.
+            observation: one observation ``(O,) float32`` or a batch ``(N, O) float32``; for an
+                agent with another observation space, one observation or a batch of that space.
             state: state that the previous call returned; None in the first call, and for agents
                 without a state.
             episode_start: ``(N,) bool``, True for batch entries at the start of an episode; may be
@@ -183,14 +191,28 @@ class Agent(ABC):
                 is NaN or infinite. Agents with discrete actions would otherwise choose actions from
                 NaN without an error.
         """
-        batch = check_reals("observation", observation, advice="check the game and its world model")
-        dim = self.observation_space.shape[0]
-        if batch.ndim not in (1, 2) or batch.shape[-1] != dim:
-            raise ValueError(
-                f"observation: expected shape ({dim},) or (N, {dim}), got {batch.shape}; use the "
-                "world model that the agent was trained with"
-            )
-        return np.ascontiguousarray(batch).reshape(-1, dim)
+        dim = (self.observation_space.shape or (0,))[0]
+        return batch_vectors("observation", observation, dim=dim)
+
+
+def batch_vectors(name: str, observation: Any, *, dim: int) -> np.ndarray:
+    """Converts one vector ``(O,)`` or a batch ``(N, O)`` to a batch ``(N, O) float32``.
+
+    Args:
+        name: name of the argument, for the error message.
+        observation: finite real numbers.
+        dim: O, the length of a vector.
+
+    Raises:
+        ValueError: the shape is neither ``(O,)`` nor ``(N, O)``, or a number is NaN or infinite.
+    """
+    batch = check_reals(name, observation, advice="check the game and its world model")
+    if batch.ndim not in (1, 2) or batch.shape[-1] != dim:
+        raise ValueError(
+            f"{name}: expected shape ({dim},) or (N, {dim}), got {batch.shape}; use the "
+            "world model that the agent was trained with"
+        )
+    return np.ascontiguousarray(batch).reshape(-1, dim)
 
 
 AGENTS: Registry[Agent] = Registry(

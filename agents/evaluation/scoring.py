@@ -105,7 +105,9 @@ def evaluate(
         agent, name = _loaded(agent, name)
         world_model = _checked_world_model(agent, world_model, task, device)
         game, base = world_model.task, base or original_id(world_model.task)
-        env = LatentVectorEnv.from_world_model(world_model, base=base, **options)
+        env = LatentVectorEnv.from_world_model(
+            world_model, base=base, observation=agent.observation, **options
+        )
         policy, digest = _agent_policy(agent, deterministic), agent.digest
     with (
         closing(env),
@@ -183,6 +185,7 @@ def evaluate_dream(
         temperature=temperature,
         dropout=dropout,
         max_episode_steps=agent_steps,
+        observation=agent.observation,
         # Dreams that end draw a new start from the random numbers that all dreams share. Without
         # this, the scores of the others would change.
         autoreset_mode=AutoresetMode.SAME_STEP,

@@ -7,6 +7,7 @@ import numpy as np
 from wmrl.agents.agent import Agent, State
 from wmrl.agents.rollouts.frame_policy import FramePolicy
 from wmrl.envs.latent.tracker import LatentTracker
+from wmrl.envs.observations import ObservationFormat
 from wmrl.envs.world_model import WorldModel
 
 
@@ -25,6 +26,7 @@ class FrameAgent(FramePolicy):
         self.world_model = world_model
         self._num_envs = num_envs
         self._tracker = LatentTracker(world_model, num_envs)
+        self._format = ObservationFormat(world_model, agent.observation)
         self._state: State | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -45,8 +47,9 @@ class FrameAgent(FramePolicy):
         """Implements :meth:`FramePolicy.propose`."""
         if fresh.any():
             self._tracker.reset(fresh)
+        observations = self._format.format_batch(self._tracker.observe(frames))
         actions, self._state = self.agent.predict(
-            self._tracker.observe(frames), self._state, fresh, deterministic=True
+            observations, self._state, fresh, deterministic=True
         )
         return actions
 

@@ -2,42 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.sac.policies import SACPolicy
-from stable_baselines3.td3.policies import TD3Policy
-from torch import nn
+from stable_baselines3.common.policies import BasePolicy
 
 from wmrl.agents.agent import Agent, State
 from wmrl.agents.sb3.global_rng import isolated_randomness
+from wmrl.agents.sb3.observations import batch_of
+from wmrl.agents.sb3.policies import build_policy, fresh_noise, policy_config, saved_actions
 from wmrl.agents.sb3.vec_env import SB3VecEnv
 from wmrl.agents.world_model_ref import WorldModelRef
-from wmrl.core.action_spec import ActionSpec, as_action_spec
-from wmrl.core.validation import check_int, check_seed
+from wmrl.core.action_spec import ActionSpec
+from wmrl.core.validation import check_seed
 from wmrl.storage.artifact import Artifact, ArtifactError
 from wmrl.storage.restoring import limited_layers, load_weights
-
-# Names that an artifact may contain. Loading an artifact uses no other classes and options.
-_POLICIES = {cls.__name__: cls for cls in (ActorCriticPolicy, SACPolicy, TD3Policy)}
-_ACTIVATIONS = {cls.__name__: cls for cls in (nn.Tanh, nn.ReLU, nn.ELU, nn.SiLU, nn.GELU)}
-_OPTIONS = (
-    "net_arch",
-    "activation_fn",
-    "use_sde",
-    "full_std",
-    "use_expln",
-    "squash_output",
-    "clip_mean",
-    "n_critics",
-    "share_features_extractor",
-)
 
 # Errors that SB3, Gymnasium and NumPy raise for an invalid configuration.
 _INVALID_POLICY = (AttributeError, AssertionError, KeyError, RuntimeError, TypeError, ValueError)
@@ -46,9 +28,20 @@ _INVALID_POLICY = (AttributeError, AssertionError, KeyError, RuntimeError, TypeE
 class SB3Agent(Agent):
     """Agent that acts with a policy of Stable-Baselines3.
 
+    An artifact of the agent holds the weights of the policy, and the arguments that create it
+    again. Policies of PPO, A2C and SAC draw actions if ``deterministic=False``; with generalized
+    state-dependent exploration (``use_sde``), the noise is drawn anew in each call of ``predict``.
+    Policies of DQN, TD3 and DDPG have no noise of their own: the noise of these algorithms belongs
+    to their training.
+
     Args:
-        policy: policy of PPO, A2C, SAC or TD3. Its observation space is a ``Box`` with one axis,
-            and its action space is supported by :class:`~wmrl.core.action_spec.ActionSpec`.
+        policy: policy of PPO, A2C, DQN, SAC, TD3 or DDPG: ``"MlpPolicy"``, or
+            ``"MultiInputPolicy"`` for dictionaries. Its observation space is a ``Box``,
+            ``Discrete``, ``MultiDiscrete`` or ``MultiBinary`` with at most one axis, or a ``Dict``
+            of these; its action space is supported by
+            :class:`~wmrl.core.action_spec.ActionSpec`. The class of its features extractor is one
+            of Stable-Baselines3, or registered by
+            :func:`~wmrl.agents.sb3.features.register_features_extractor`.
         action_space: action space of the environment; the policy's action space if None. The
             options of a discrete policy are numbered from 0. This argument is needed only if the
             environment numbers its options from another integer.
@@ -57,8 +50,8 @@ class SB3Agent(Agent):
         seed: seed of the exploration noise, which is used if ``deterministic=False``.
 
     Raises:
-        ValueError: the class, the spaces, the activation function or the features extractor of the
-            policy is not supported.
+        ValueError: the class, a space, the activation function or the features extractor of the
+            policy can't be stored in an artifact.
 
     Example:
         >>> from stable_baselines3 import PPO
@@ -85,7 +78,7 @@ class SB3Agent(Agent):
         world_model: WorldModelRef | None = None,
         seed: int = 0,
     ) -> None:
-        self._options = _policy_options(policy)
+        self._config = policy_config(policy)
         self.action_space = policy.action_space if action_space is None else action_space
         self._actions = ActionSpec.of(self.action_space)
         if self._actions.from_zero != ActionSpec.of(policy.action_space):
@@ -95,7 +88,7 @@ class SB3Agent(Agent):
             )
         self.policy = policy
         self.world_model = world_model
-        self.observation_space: spaces.Box = policy.observation_space
+        self.observation_space: spaces.Space[Any] = policy.observation_space
         self._generator = np.random.default_rng(check_seed("seed", seed))
 
     @classmethod
@@ -108,26 +101,39 @@ class SB3Agent(Agent):
             model: model of Stable-Baselines3, such as ``PPO``.
             world_model: reference to the world model in which ``model`` is trained; None for an
                 agent without such a reference.
+
+        Raises:
+            ValueError: the policy can't be stored in an artifact, or it observes what
+                ``VecNormalize`` returns, whose statistics do not belong to the policy.
         """
         env = model.get_env()
-        space = env.env.single_action_space if isinstance(env, SB3VecEnv) else None
+        normalizer = model.get_vec_normalize_env()
+        if normalizer is not None and normalizer.norm_obs:
+            raise ValueError(
+                "model: expected a policy that observes what the environment returns, got one that "
+                "observes what VecNormalize returns; train with VecNormalize(…, norm_obs=False)"
+            )
+        base = None if env is None else env.unwrapped
+        space = base.env.single_action_space if isinstance(base, SB3VecEnv) else None
         return cls(model.policy, action_space=space, world_model=world_model)
 
     def predict(
         self,
-        observation: np.ndarray,
+        observation: np.ndarray | Mapping[str, np.ndarray],
         state: State | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State | None]:
         """Implements :meth:`~wmrl.agents.agent.Agent.predict`."""
-        batch = self.batch_observations(observation)
+        batch, axes = batch_of(self.observation_space, observation)
         if deterministic:
             actions, _ = self.policy.predict(batch, deterministic=True)
         else:
-            with isolated_randomness(int(self._generator.integers(2**31))):
+            count = axes[0] if axes else 1
+            seed = int(self._generator.integers(2**31))
+            with isolated_randomness(seed), fresh_noise(self.policy, count):
                 actions, _ = self.policy.predict(batch)
-        shape = (*np.shape(observation)[:-1], *self._actions.shape)
+        shape = (*axes, *self._actions.shape)
         chosen = self._actions.shift(np.asarray(actions, self._actions.dtype).reshape(shape))
         return chosen, state
 
@@ -138,17 +144,13 @@ class SB3Agent(Agent):
 
     def artifact_config(self) -> dict[str, Any]:
         """Implements :meth:`~wmrl.agents.agent.Agent.artifact_config`."""
-        return {
-            "policy": type(self.policy).__name__,
-            "policy_kwargs": self._options,
-            "observation_dim": self.observation_space.shape[0],
-            "action_space": asdict(self._actions),
-        }
+        return {**self._config, "action_space": asdict(self._actions)}
 
     def artifact_tensors(self) -> dict[str, torch.Tensor]:
         """Implements :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
-        tensors: dict[str, torch.Tensor] = self.policy.state_dict()
-        return tensors
+        # Networks may share a features extractor, but safetensors stores no tensor twice.
+        state: dict[str, torch.Tensor] = self.policy.state_dict()
+        return {name: tensor.detach().clone() for name, tensor in state.items()}
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
@@ -159,10 +161,10 @@ class SB3Agent(Agent):
                 f"{artifact.class_name}; load an agent of any class with wmrl.agents.load_agent"
             )
         try:
-            _check_dims(artifact)
+            num_weights = sum(tensor.numel() for tensor in artifact.tensors.values())
             with limited_layers(artifact):
-                policy = _build_policy(artifact.config)
-                agent = cls(policy, action_space=_action_spec(artifact.config).space)
+                policy = build_policy(artifact.config, num_weights=num_weights)
+                agent = cls(policy, action_space=saved_actions(artifact.config).space)
         except _INVALID_POLICY as error:
             raise ArtifactError(
                 f"{artifact.path}: expected a valid config.json of a policy, got an invalid one "
@@ -171,111 +173,3 @@ class SB3Agent(Agent):
         load_weights(agent.policy, artifact)
         agent.world_model = WorldModelRef.from_artifact(artifact)
         return agent
-
-
-def _check_dims(artifact: Artifact) -> None:
-    """Checks that the configured layers of a policy fit the number of saved weights.
-
-    This check must come before the policy is created, because SB3 allocates all weights of the
-    configured layers when it creates a policy.
-
-    Args:
-        artifact: artifact with the configuration and the saved weights.
-
-    Raises:
-        ValueError: the layers need more than twice as many weights as the artifact has, or a
-            dimension is not an integer of at least 1.
-    """
-    options = artifact.config["policy_kwargs"]
-    layers = options.get("net_arch", [])
-    groups = list(layers.values()) if isinstance(layers, dict) else [layers]
-    critics, inputs = options.get("n_critics", 1), artifact.config["observation_dim"]
-    outputs = _action_spec(artifact.config).dim
-    dims = [inputs, critics, outputs, *(dim for group in groups for dim in group)]
-    for dim in dims:
-        check_int("policy_kwargs", dim, at_least=1)
-    needed = inputs + critics * sum(
-        a * b for group in groups for a, b in pairwise([inputs, *group])
-    )
-    needed += outputs
-    available = sum(tensor.numel() for tensor in artifact.tensors.values())
-    # Twice the weights, since ``needed`` counts the layers of an actor once for each critic.
-    if needed > 2 * available:
-        raise ValueError(
-            f"policy: expected layers that fit the {available} weights in the artifact, got far "
-            f"larger layers: {dims} as the dimension of observations, the number of critics, the "
-            f"dimension of actions and the layer widths; restore the original config.json"
-        )
-
-
-def _policy_options(policy: BasePolicy) -> dict[str, Any]:
-    """Returns the constructor arguments that recreate a policy, as JSON-serializable values.
-
-    Raises:
-        ValueError: the class, a space, the features extractor or the activation function of the
-            policy is not supported.
-    """
-    name = type(policy).__name__
-    if _POLICIES.get(name) is not type(policy):
-        raise ValueError(f"policy: expected one of the classes {sorted(_POLICIES)}, got {name}")
-    space = policy.observation_space
-    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-        raise ValueError(f"policy: expected a Box with one axis as observation space, got {space}")
-    ActionSpec.of(policy.action_space, name="policy: action space")
-    given = policy._get_constructor_parameters()
-    extractor = given.get("features_extractor_class", FlattenExtractor)
-    if extractor is not FlattenExtractor:
-        raise ValueError(
-            f"policy: expected FlattenExtractor as the features extractor, got {extractor.__name__}"
-        )
-    options = {key: given[key] for key in _OPTIONS if given.get(key) is not None}
-    activation = options["activation_fn"].__name__
-    if activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"policy: expected one of {sorted(_ACTIVATIONS)} as activation_fn, got {activation}"
-        )
-    return options | {"activation_fn": activation}
-
-
-def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
-    """Creates a policy with the configured layers and random weights.
-
-    Raises:
-        ValueError: the configuration contains an unsupported policy, activation or option.
-    """
-    name, options = config["policy"], dict(config["policy_kwargs"])
-    unknown = set(options) - set(_OPTIONS)
-    activation = options.get("activation_fn")
-    if name not in _POLICIES:
-        raise ValueError(f"policy: expected one of the classes {sorted(_POLICIES)}, got {name!r}")
-    if activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"activation_fn: expected one of {sorted(_ACTIVATIONS)}, got {activation!r}"
-        )
-    if unknown:
-        raise ValueError(
-            f"policy_kwargs: expected keys from {sorted(_OPTIONS)}, got the unknown keys "
-            f"{sorted(unknown)}; leave them out"
-        )
-    actions = _action_spec(config)
-    dim = int(config["observation_dim"])
-    with isolated_randomness(0):  # the initial weights are drawn, but not used
-        policy: BasePolicy = _POLICIES[name](
-            spaces.Box(-np.inf, np.inf, (dim,), np.float32),
-            actions.from_zero.space,
-            lambda _: 0.0,
-            **options | {"activation_fn": _ACTIVATIONS[activation]},
-        )
-    policy.set_training_mode(False)
-    return policy
-
-
-def _action_spec(config: Mapping[str, Any]) -> ActionSpec:
-    """Returns the action space of a saved policy, given the configuration of its artifact.
-
-    Artifacts that wmrl 0.1 wrote have continuous actions, and store only the bounds of the actions.
-    """
-    if "action_space" in config:
-        return as_action_spec(config["action_space"])
-    low, high = (np.array(config[key], np.float32) for key in ("action_low", "action_high"))
-    return ActionSpec.of(spaces.Box(low, high, dtype=np.float32))

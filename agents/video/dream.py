@@ -1,5 +1,7 @@
 """Dream that runs beside the game in a video."""
 
+from typing import Any
+
 import numpy as np
 
 from wmrl.agents.agent import Agent, State
@@ -35,12 +37,13 @@ class DreamCompanion:
             vision=world_model.vision,
             memory=world_model.memory,
             temperature=config.temperature,
+            observation=agent.observation,
         )
         self._count = 0  # number of dreams so far
         self._age = 0  # agent steps of the game since the last start
         self._length = 0  # agent steps of the current dream
         self._running = False
-        self._observation = np.zeros(0, np.float32)
+        self._observation: Any = None
         self._state: State | None = None
         self._action = world_model.task.actions.neutral()
         self._reward = 0.0
@@ -130,7 +133,7 @@ class DreamCompanion:
 def act(
     agent: Agent,
     world_model: WorldModel,
-    observation: np.ndarray,
+    observation: Any,
     state: State | None,
     config: VideoConfig,
 ) -> tuple[np.ndarray, State | None]:

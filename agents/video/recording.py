@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from wmrl.core.frame_stacks import newest_frames
 from wmrl.core.validation import check_frame
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.latent.tracker import LatentTracker
+from wmrl.envs.observations import ObservationFormat
 from wmrl.envs.rendering.code_map import draw_code_map
 from wmrl.envs.rendering.panels import AMBER, BLUE, GREEN, Panel, PanelDrawer
 from wmrl.envs.rendering.video import check_video_path, write_video
@@ -114,8 +116,12 @@ class EpisodeVideo:
     """
 
     def __init__(self, agent: Agent, world_model: WorldModel, config: VideoConfig) -> None:
-        for name in ("observation_space", "action_space"):
-            expected, got = getattr(world_model, name).shape, getattr(agent, name).shape
+        self._format = ObservationFormat(world_model, agent.observation)
+        for name, space in (
+            ("observation_space", self._format.space),
+            ("action_space", world_model.action_space),
+        ):
+            expected, got = _shape(space), _shape(getattr(agent, name))
             if expected != got:
                 raise ValueError(
                     f"agent: expected {name} of shape {expected}, as in the world model, got "
@@ -157,7 +163,7 @@ class EpisodeVideo:
         reward, over = 0.0, False
         while True:
             frame = newest_frames(seen, world_model.task.frame_stack)
-            observation = tracker.observe(seen[None])[0]
+            observation = self._format.format(tracker.observe(seen[None]))
             over = over or self.agent_steps == self.config.agent_steps
             action, state = act(self._agent, world_model, observation, state, self.config)
             if dream is not None and not over and info["frames"] >= world_model.task.warmup_frames:
@@ -229,6 +235,13 @@ class EpisodeVideo:
                 color=GREEN,
             )
         ]
+
+
+def _shape(space: spaces.Space[Any]) -> Any:
+    """Returns the shape of a space, or the shapes in a dictionary of spaces."""
+    if isinstance(space, spaces.Dict):
+        return {key: part.shape for key, part in space.items()}
+    return space.shape
 
 
 def _render(env: FrameEnv) -> np.ndarray:

@@ -101,6 +101,20 @@ class Registry(Generic[T]):
         found: type[T] = _import(self._builtin[name])
         return found
 
+    def name_of(self, cls: Any) -> str:
+        """Returns the name of a known class.
+
+        Raises:
+            ValueError: the class is not known.
+        """
+        name = _artifact_name(cls) if isinstance(cls, type) else ""
+        if name not in self.names or self.find(name) is not cls:
+            raise ValueError(
+                f"expected a known {self.kind} class, got {cls!r:.200}; register it: put the "
+                f"decorator {self._register_name} before the class"
+            )
+        return name
+
     def for_config(self, config: Any) -> type[T]:
         """Returns the class whose ``config_class`` is the type of ``config``.
 
