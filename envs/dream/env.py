@@ -49,6 +49,15 @@ class DreamEnv(SingleEnv[Any], EzPickle):
     - ``"start"``: index of a start state.
     - ``"state"``: a :class:`~wmrl.dream.DreamState` of batch size 1, from which the dream
       continues, for example :attr:`LatentEnv.state <wmrl.envs.latent.env.LatentEnv.state>`.
+    - ``"frames"``: ``(T + 1, H, W, C) uint8``, successive frames of the task, one per agent step.
+      The vision model encodes the frames, the memory runs over the latents and the actions between
+      them, and the dream starts at the last frame, in the same state as
+      :class:`~wmrl.envs.latent.env.LatentEnv` after these frames.
+    - ``"actions"``: ``(T, …)``, the actions between the frames, in the action space. They may be
+      left out if there is only one frame.
+
+    Only one of ``"start"``, ``"state"`` and ``"frames"`` may be given. Options hold for one reset:
+    the next one without options draws a start state again.
 
     ## Episode End
     In each step, termination is drawn from the memory's prediction. A dream is truncated after
@@ -134,6 +143,17 @@ class DreamEnv(SingleEnv[Any], EzPickle):
             render_mode="rgb_array",
         )
         SingleEnv.__init__(self, self._dreams, render_mode=render_mode, title="wmrl: dream")
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts a dream.
+
+        Raises:
+            ValueError: ``seed`` is not an integer of at least 0, or an option is invalid.
+        """
+        # Without an axis for dreams, as in the options of one of several dreams.
+        return super().reset(seed=seed, options=options and [options])  # type: ignore[arg-type]
 
     @property
     def world_model(self) -> WorldModel:

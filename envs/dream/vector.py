@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from wmrl.core.processes import follow_parent
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_flag, check_float, check_int
-from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
+from wmrl.dream import DreamState, dream_observation, dream_step
 from wmrl.envs.autoreset import (
     ResetOptions,
     final_observations,
@@ -22,6 +22,7 @@ from wmrl.envs.autoreset import (
     reset_mask,
     step_limit,
 )
+from wmrl.envs.dream.starts import DreamStarts
 from wmrl.envs.observations import ObservationFormat, ObservationName
 from wmrl.envs.rendering.window import check_render_mode, enlarge
 from wmrl.envs.specs import SpecNamesModels
@@ -59,9 +60,15 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     - ``"start"``: index of a start state for all dreams that are reset, or one index for each.
     - ``"state"``: a :class:`~wmrl.dream.DreamState` with one entry for each dream that is reset;
       each of these dreams continues from its entry.
+    - ``"frames"`` and ``"actions"``: ``(K, T + 1, H, W, C) uint8`` and ``(K, T, …)``, recorded
+      frames, and the actions between them, for each of the K dreams that are reset.
 
     A sequence of N dictionaries gives each dream its own options. In each of these dictionaries,
-    ``"start"`` is one index, and ``"state"`` is a state of batch size 1.
+    ``"start"`` is one index, ``"state"`` is a state of batch size 1, and ``"frames"`` and
+    ``"actions"`` have no axis for dreams; T may differ.
+
+    Options hold for one reset. A dream that restarts by itself (see ``autoreset_mode``) starts from
+    one of the memory's start states, drawn at random.
 
     ## Episode End
     As in :class:`~wmrl.envs.dream.env.DreamEnv`. With ``AutoresetMode.DISABLED``, a dream that has
@@ -121,6 +128,7 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         self._temperature = check_float("temperature", temperature, above=0)
         self.world_model = WorldModel.open(task, vision, memory, device=device)
         self._memory = _dreaming_memory(self.world_model)
+        self._starts = DreamStarts(self.world_model, self._memory)
         self._dropout = check_flag("dropout", dropout)
         self._limit = step_limit(max_episode_steps)
         self._mode = AutoresetMode(autoreset_mode)
@@ -184,12 +192,12 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         each = options_of_each(options, self.num_envs)
         self._reseed(seed)
         if each is not None:
-            self._state = self._start_each(each)
+            self._state = self._starts.select_each(each, self._random)
             self._steps[:] = 0
         else:
             assert options is None or isinstance(options, dict)
             if mask.all():
-                self._state = self._start(self.num_envs, options or {})
+                self._state = self._starts.select(self.num_envs, options or {}, self._random)
                 self._steps[:] = 0
             else:
                 self._restart(mask, options or {})
@@ -242,68 +250,11 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
             root = int(self.np_random.integers(2**62))
             self._generator = torch_generator(root, "dream", device=self.world_model.device)
 
-    def _start(self, count: int, options: dict[str, Any]) -> DreamState:
-        """Returns the initial states of ``count`` dreams for the given options of ``reset``."""
-        state = options.get("state")
-        if state is not None:
-            return self._given_state(count, state)
+    @property
+    def _random(self) -> torch.Generator:
+        """Source of all randomness, which the first reset creates."""
         assert self._generator is not None
-        if options.get("start") is None:
-            return dream_reset(self._memory, batch_size=count, generator=self._generator)
-        given = np.asarray(options["start"])
-        if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (count,)):
-            raise ValueError(
-                f"options['start']: expected one index, or one for each of the {count} dreams that "
-                f"are reset, got {options['start']!r:.100}; give an integer, or a list of integers"
-            )
-        indices = np.broadcast_to(given.astype(np.int64), (count,))
-        available = self._memory.num_start_states
-        if indices.min() < 0 or indices.max() >= available:
-            raise ValueError(
-                f"options['start']: expected indices from 0 to {available - 1}, got "
-                f"{indices.tolist()}; the memory has {available} start states"
-            )
-        on_device = torch.from_numpy(indices.copy()).to(self.world_model.device)
-        return dream_reset(self._memory, indices=on_device, generator=self._generator)
-
-    def _start_each(self, options: list[dict[str, Any]]) -> DreamState:
-        """Returns the initial states of all dreams, given one dictionary of options per dream."""
-        starts = [one.get("start") for one in options]
-        if None not in starts and not any("state" in one for one in options):
-            return self._start(len(options), {"start": starts})
-        states = [self._start(1, one) for one in options]
-        memory = tuple(map(torch.cat, zip(*(state.memory for state in states), strict=True)))
-        return DreamState(torch.cat([state.latent for state in states]), memory)
-
-    def _given_state(self, count: int, state: DreamState) -> DreamState:
-        if not isinstance(state, DreamState):
-            raise ValueError(
-                f"options['state']: expected a DreamState, got {state!r:.100}; give the state of a "
-                "dream or latent environment"
-            )
-        expected = (count, self._memory.latent_dim)
-        if tuple(state.latent.shape) != expected:
-            raise ValueError(
-                f"options['state']: expected latents of shape {expected}, got "
-                f"{tuple(state.latent.shape)}; give one latent for each dream that is reset"
-            )
-        blank = [tuple(tensor.shape) for tensor in self._memory.initial_state(count)]
-        got = [tuple(tensor.shape) for tensor in state.memory]
-        if blank != got:
-            raise ValueError(
-                f"options['state']: expected memory tensors of the shapes {blank}, got {got}; give "
-                "a state of the same memory model, with one entry for each dream that is reset"
-            )
-        for tensor in (state.latent, *state.memory):
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise ValueError(
-                    "options['state']: expected finite numbers, got NaN or infinity; give another "
-                    "state"
-                )
-        device = self.world_model.device
-        return DreamState(
-            state.latent.to(device), tuple(tensor.to(device) for tensor in state.memory)
-        )
+        return self._generator
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Advances all dreams by one step; returns observations, rewards and terminations.
@@ -311,7 +262,6 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         All results are copied to the CPU in a single transfer, so that the CPU waits only once for
         the GPU.
         """
-        assert self._generator is not None
         checked = self.world_model.check_actions(actions, (self.num_envs,))
         encoded = self.world_model.task.actions.encode(checked)
         a = torch.from_numpy(encoded).to(self.world_model.device)
@@ -321,7 +271,7 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
             a,
             temperature=self._temperature,
             dropout=self._dropout,
-            generator=self._generator,
+            generator=self._random,
         )
         seen = dream_observation(self._memory, self._state)
         flat = torch.cat((seen.flatten(), reward, terminated)).cpu().numpy()
@@ -337,7 +287,8 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
             observation.
         """
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
-        observations = self._replace(index, self._start(len(index), options))
+        start = self._starts.select(len(index), options, self._random)
+        observations = self._replace(index, start)
         self._steps[mask] = 0
         return observations
 
