@@ -11,7 +11,8 @@
 - :mod:`~wmrl.agents.seeds`: seeds reserved for evaluation.
 - :mod:`~wmrl.agents.evaluation`: evaluation protocol (``EvaluationResult``, ``evaluate``,
   ``evaluate_dream``).
-- :mod:`~wmrl.agents.video`: videos of agents (``VideoConfig``, ``record``).
+- :mod:`~wmrl.agents.video`: videos of agents, and of dreams (``DreamVideoConfig``,
+  ``VideoConfig``, ``record``, ``record_dreams``).
 - :mod:`~wmrl.agents.rollouts`: exploration policies and data collection (``RecordRollouts``,
   ``collect``).
 - :mod:`~wmrl.agents.policy_search`: CMA-ES and variational search (``CMAES``, ``CMAESConfig``,
@@ -69,8 +70,9 @@ if TYPE_CHECKING:
     from wmrl.agents.sb3.agent import SB3Agent
     from wmrl.agents.sb3.features import register_features_extractor
     from wmrl.agents.sb3.vec_env import dream_vec_env, latent_vec_env
-    from wmrl.agents.video.config import VideoConfig
+    from wmrl.agents.video.config import DreamVideoConfig, VideoConfig
     from wmrl.agents.video.recording import record
+    from wmrl.agents.video.temperatures import record_dreams
     from wmrl.agents.world_model_ref import WorldModelRef
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
@@ -89,6 +91,7 @@ __all__ = [
     "DDEConfig",
     "DreamFitness",
     "DreamFitnessConfig",
+    "DreamVideoConfig",
     "Elites",
     "EvaluationResult",
     "Fitness",
@@ -117,6 +120,7 @@ __all__ = [
     "load_agent",
     "load_elites",
     "record",
+    "record_dreams",
     "register_agent",
     "register_features_extractor",
     "train",

@@ -72,6 +72,9 @@ COMMANDS = {
     "record": Command(
         "record", "record a video of an agent: real frame, reconstruction and dream", "file"
     ),
+    "dream": Command(
+        "dream", "record a video of dreams at several temperatures, from one recorded start", "file"
+    ),
     "export minari": Command("export_minari", "write a rollout store as a Minari dataset"),
     "export onnx": Command(
         "export_onnx", "write a vision model or a memory as ONNX files, and check them"

@@ -36,6 +36,7 @@ CONFIGS = (
     "agents.quality_diversity.presets:SearchPreset",
     "agents.quality_diversity.problems:ControllerProblemConfig",
     "agents.quality_diversity.search:EliteSearchConfig",
+    "agents.video.config:DreamVideoConfig",
     "agents.video.config:VideoConfig",
     "encodings.trainer:EncodingTrainingConfig",
     "encodings.vector_vae:VectorVAEConfig",

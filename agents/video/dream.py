@@ -66,7 +66,11 @@ class DreamCompanion:
             self._action = action
         elif self._running:
             self._action, self._state = act(
-                self._agent, self._world_model, self._observation, self._state, self._config
+                self._agent,
+                self._world_model,
+                self._observation,
+                self._state,
+                deterministic=self._config.deterministic,
             )
 
     def _start(self, real: DreamState) -> None:
@@ -135,8 +139,16 @@ def act(
     world_model: WorldModel,
     observation: Any,
     state: State | None,
-    config: VideoConfig,
+    *,
+    deterministic: bool,
 ) -> tuple[np.ndarray, State | None]:
     """Returns an agent's action, clipped to the action space, and the agent's next state."""
-    action, state = agent.predict(observation, state, deterministic=config.deterministic)
+    action, state = agent.predict(observation, state, deterministic=deterministic)
     return world_model.check_actions(action, ()), state
+
+
+def bar_names(world_model: WorldModel) -> tuple[str, ...]:
+    """Returns the names of the bars that show an encoded action below a panel."""
+    return world_model.task.action_names or tuple(
+        f"a{i}" for i in range(world_model.task.action_dim)
+    )

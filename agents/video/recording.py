@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wmrl.agents.agent import Agent, State, load_agent
 from wmrl.agents.video.config import VideoConfig
-from wmrl.agents.video.dream import DreamCompanion, act
+from wmrl.agents.video.dream import DreamCompanion, act, bar_names
 from wmrl.core.frame_stacks import newest_frames
 from wmrl.core.validation import check_frame
 from wmrl.envs.frames.env import FrameEnv
@@ -135,7 +135,7 @@ class EpisodeVideo:
         self._world_model = world_model
         self._codes: np.ndarray | None = None  # codes of the previous frame
         self._drawer = PanelDrawer(
-            width=config.width, height=config.height, action_names=_action_names(world_model)
+            width=config.width, height=config.height, action_names=bar_names(world_model)
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -165,7 +165,13 @@ class EpisodeVideo:
             frame = newest_frames(seen, world_model.task.frame_stack)
             observation = self._format.format(tracker.observe(seen[None]))
             over = over or self.agent_steps == self.config.agent_steps
-            action, state = act(self._agent, world_model, observation, state, self.config)
+            action, state = act(
+                self._agent,
+                world_model,
+                observation,
+                state,
+                deterministic=self.config.deterministic,
+            )
             if dream is not None and not over and info["frames"] >= world_model.task.warmup_frames:
                 dream.choose_action(tracker.state, state, action)
             decoded = world_model.vision.decode_numpy(tracker.latents.cpu().numpy())[0]
@@ -267,9 +273,3 @@ def _raw_height(env: FrameEnv) -> int | None:
     elif frame is not observation_frame:
         return None
     return space.shape[0] if space.shape else None
-
-
-def _action_names(world_model: WorldModel) -> tuple[str, ...]:
-    return world_model.task.action_names or tuple(
-        f"a{i}" for i in range(world_model.task.action_dim)
-    )

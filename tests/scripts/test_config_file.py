@@ -15,7 +15,7 @@ import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wmrl.agents.video.config import VideoConfig
+from wmrl.agents.video.config import DreamVideoConfig, VideoConfig
 from wmrl.scripts import cli, record, train_controller, train_vision
 from wmrl.scripts.cli import COMMANDS, run
 from wmrl.scripts.config_file import options_text, read_options, write_options
@@ -33,6 +33,12 @@ NAMES = st.text(
 
 def args_class(command: str) -> Any:
     return import_module(f"wmrl.scripts.{COMMANDS[command].module}").Args
+
+
+CONTENTS: dict[Any, Any] = {
+    DreamVideoConfig: DreamVideoConfig(temperatures=(0.1 + 0.2, 2.0), start=3),
+    VideoConfig: VideoConfig(seed=3, base="a\\b", speed=0.1 + 0.2, sharp=False),
+}
 
 
 def default(command: str) -> Any:
@@ -59,7 +65,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return st.tuples(*map(values, args))
     if dataclasses.is_dataclass(hint):
-        return st.just(VideoConfig(seed=3, base="a\\b", speed=0.1 + 0.2, sharp=False))
+        return st.just(CONTENTS[hint])
     return {
         int: st.integers(),
         float: st.floats(allow_nan=False),
