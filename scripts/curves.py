@@ -1,21 +1,27 @@
 """Plots training curves of one or more runs, with one panel per column of metrics.csv.
 
+Runs that differ only by their seed are drawn as one curve: their mean, with a band of one standard
+error of the mean on both sides.
+
 The command needs matplotlib, which is not installed by default: pip install "wmrl[reproduce]".
 """
 
 import os
 import sys
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import tyro
 
 from wmrl.scripts.tables import need
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from wmrl.training.curves import RunGroup
 
 _MARK = "wmrl curves"  # in the metadata of the plots, so that they can be replaced
 
@@ -32,11 +38,15 @@ class Args:
     """Columns of metrics.csv to plot; all if not given."""
     log: bool = False
     """Use a logarithmic y axis."""
+    group: Literal["seed", "folder", "none"] = "seed"
+    """Runs that are drawn as one curve, their mean: runs of the same command whose options in
+    run.toml differ only by the seed; or runs whose folders are in the same folder; or none."""
 
 
 def main(args: Args) -> None:
     """Writes the plot and prints its path."""
     from wmrl.storage.recognition import recognize
+    from wmrl.training.curves import RunGroup, group_by_folder, group_by_seed
     from wmrl.training.metrics import read_metrics
 
     need("matplotlib")
@@ -81,9 +91,11 @@ def main(args: Args) -> None:
         )
     figure = Figure(figsize=(7, 3.2 * len(columns)), layout="constrained")
     panels = figure.subplots(len(columns), 1, squeeze=False)[:, 0]
+    grouped = {"seed": group_by_seed, "folder": group_by_folder}.get(args.group)
+    groups = grouped(runs) if grouped else [RunGroup(str(run), (run,)) for run in runs]
     for column, panel in zip(columns, panels, strict=True):
-        for run in runs:
-            draw_curve(panel, run, column, str(run))
+        for group in groups:
+            draw_group(panel, group, column)
         panel.set(title=column, xlabel="step", yscale="log" if args.log else "linear")
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
@@ -102,6 +114,36 @@ def _check_out(out: Path) -> None:
             f"out: expected a new file or an earlier plot of wmrl curves, got {out}, which is "
             "neither; choose another name with --out"
         )
+
+
+def draw_group(panel: "Axes", group: "RunGroup", column: str) -> None:
+    """Plots the mean of one column of the metrics of some runs, with a band of its standard error.
+
+    A single run, and runs that have no steps in common, are plotted each by itself.
+
+    Args:
+        panel: Matplotlib axes.
+        group: the runs. Those that do not have the column are left out.
+        column: name of the column in metrics.csv.
+    """
+    from wmrl.training.curves import mean_curve
+    from wmrl.training.metrics import read_metrics
+
+    curves = []
+    for run in group.runs:
+        rows = [row for row in read_metrics(run / "metrics.csv") if isfinite(row.get(column, nan))]
+        if rows:
+            curves.append(tuple(np.array([row[key] for row in rows]) for key in ("step", column)))
+    mean = mean_curve(curves) if len(curves) > 1 else None
+    if mean is None:
+        for run in group.runs:
+            draw_curve(panel, run, column, str(run))
+        return
+    marker = "o" if len(mean.steps) == 1 else None
+    label = f"{group.label} (mean ± standard error)"
+    (line,) = panel.plot(mean.steps, mean.mean, label=label, linewidth=1, marker=marker)
+    low, high = mean.mean - mean.error, mean.mean + mean.error
+    panel.fill_between(mean.steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
 def draw_curve(panel: "Axes", run: Path, column: str, label: str, style: str = "-") -> None:

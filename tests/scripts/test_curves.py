@@ -4,10 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from wmrl.scripts import cli
+from wmrl.scripts.curves import draw_group
 from wmrl.training.callbacks import RunContext
+from wmrl.training.curves import RunGroup
 from wmrl.training.loggers import CSVLogger
 
 
@@ -102,3 +106,44 @@ def test_a_run_without_metrics_yet(tmp_path: Path, capsys: pytest.CaptureFixture
     log(tmp_path / "run", {})
     assert cli.run(["curves", str(tmp_path / "run"), "-o", str(tmp_path / "x.png")]) == 2
     assert "got none yet" in capsys.readouterr().err
+
+
+def test_runs_of_several_seeds_are_drawn_as_their_mean_and_its_error(tmp_path: Path) -> None:
+    nan = float("nan")
+    log(tmp_path / "0", {1: {"loss": 1.0}, 2: {"loss": 4.0}, 3: {"loss": 2.0}})
+    log(tmp_path / "1", {1: {"loss": 3.0}, 2: {"loss": nan}, 3: {"loss": 8.0}, 4: {"loss": 9.0}})
+    log(tmp_path / "2", {1: {"kl": 1.0}})
+    group = RunGroup("ours", tuple(tmp_path / name for name in "012"))
+    panel = Figure().subplots()
+    draw_group(panel, group, "loss")
+    (line,), (band,) = panel.lines, panel.collections
+    np.testing.assert_allclose(line.get_xydata(), [(1, 2), (2, (4 + 5.5) / 2), (3, 5)])
+    assert line.get_label() == "ours (mean ± standard error)"
+    corners = {tuple(corner) for corner in np.round(band.get_paths()[0].vertices, 6).tolist()}
+    assert corners >= {(1, 1), (1, 3), (2, 4), (2, 5.5), (3, 2), (3, 8)}  # of two runs: both values
+    draw_group(panel, group, "kl")
+    assert (len(panel.lines), len(panel.collections)) == (2, 1)
+    assert panel.lines[1].get_label() == str(tmp_path / "2")
+
+
+def test_groups_of_the_command(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed, name in enumerate("ab"):
+        text = f"# The options of wmrl train-vision.\nout = '{name}'\nseed = {seed}\n"
+        (runs / name / "run.toml").write_text(text)
+    drawn: list[RunGroup] = []
+
+    def draw(panel: Any, group: RunGroup, column: str) -> None:
+        drawn.append(group)
+        panel.plot([0.0], label=group.label)
+
+    monkeypatch.setattr("wmrl.scripts.curves.draw_group", draw)
+    a, b = runs / "a", runs / "b"
+    for words, expected in (
+        ([], [RunGroup(f"{a}, seeds 0, 1", (a, b))]),
+        (["--group", "folder"], [RunGroup(f"{runs}, 2 runs", (a, b))]),
+        (["--group", "none"], [RunGroup(str(a), (a,)), RunGroup(str(b), (b,))]),
+    ):
+        drawn.clear()
+        out = ["-o", str(tmp_path / "x.png"), "--columns", "kl"]
+        assert cli.run(["curves", str(runs), *out, *words]) == 0
+        assert drawn == expected

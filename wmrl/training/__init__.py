@@ -10,6 +10,8 @@
 - :mod:`~wmrl.training.keep_best`: a callback that keeps the best artifact (``KeepBest``).
 - :mod:`~wmrl.training.trackers`: a callback for Weights & Biases (``WandbCallback``).
 - :mod:`~wmrl.training.metrics`: reading of ``metrics.csv`` (``read_metrics``).
+- :mod:`~wmrl.training.curves`: mean curves of runs (``MeanCurve``, ``RunGroup``,
+  ``group_by_folder``, ``group_by_seed``, ``mean_curve``).
 - :mod:`~wmrl.training.learning_warning`: warning about models that learned nothing
   (``LearningWarning``).
 - :mod:`~wmrl.training.progress`: progress bars (``announce``, ``progress_bar``, ``stage``).
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
         StopTraining,
         StopWhen,
     )
+    from wmrl.training.curves import (
+        MeanCurve,
+        RunGroup,
+        group_by_folder,
+        group_by_seed,
+        mean_curve,
+    )
     from wmrl.training.keep_best import KeepBest
     from wmrl.training.learning_warning import LearningWarning
     from wmrl.training.loggers import CSVLogger, TensorBoardLogger, log_images
@@ -45,7 +54,9 @@ __all__ = [
     "CallbackList",
     "KeepBest",
     "LearningWarning",
+    "MeanCurve",
     "RunContext",
+    "RunGroup",
     "StopTraining",
     "StopWhen",
     "TensorBoardLogger",
@@ -53,7 +64,10 @@ __all__ = [
     "TrainingConfig",
     "WandbCallback",
     "announce",
+    "group_by_folder",
+    "group_by_seed",
     "log_images",
+    "mean_curve",
     "progress_bar",
     "read_metrics",
     "stage",
