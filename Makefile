@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-faults bench docs lint check clean
+.PHONY: help install demo test test-slow test-faults bench docs lint check check-package clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -14,8 +14,8 @@ help: ## Show this help
 install: $(STAMP) ## Create .venv and install wmrl with everything that tests need
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "wmrl needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "wmrl needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "Python's venv module is missing (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
@@ -54,6 +54,10 @@ check: $(STAMP) ## Format, lint, types, floors
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/check .
 	cd build/check && $(abspath $(BIN))/lint-imports --config ../../pyproject.toml --no-cache
 	$(BIN)/mypy build/check/wmrl
+
+check-package: $(STAMP) ## Build dist/ as for a package index, install it in a new environment, test it there
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[release]"
+	$(BIN)/python tests/package --out dist
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf $(VENV) build dist *.egg-info .*_cache .import_linter_cache

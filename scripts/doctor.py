@@ -34,8 +34,11 @@ _RIVALS = (
 _CACHE_FIX = "set NUMBA_CACHE_DIR to a folder that you can write to, for a faster start"
 _SHARED_MEMORY = Path("/dev/shm")
 _MODULES = {
-    **{name: name for name in ("gymnasium", "imageio", "imageio_ffmpeg", "numba", "numpy", "ribs")},
-    **{name: name for name in ("rich", "safetensors", "scipy", "stable_baselines3", "tensorboard")},
+    **{name: name for name in ("gymnasium", "imageio_ffmpeg", "numba", "numpy", "packaging")},
+    **{
+        name: name
+        for name in ("ribs", "rich", "safetensors", "scipy", "stable_baselines3", "tensorboard")
+    },
     **{name: name for name in ("arviz_stats", "cloudpickle", "torch", "tyro", "zarr")},
     "Box2D": "box2d",
     "PIL": "pillow",
@@ -78,10 +81,14 @@ def main(args: Args) -> int:
 
 def check_machine() -> Iterator[Check]:
     """Checks the version of Python, and reports the machine."""
+    from packaging.specifiers import SpecifierSet
+
     version = platform.python_version()
-    old = sys.version_info < (3, 11)
-    fix = "install Python 3.11 or newer" if old else ""
-    yield Check("Python", "problem" if old else "ok", version, fix)
+    required = SpecifierSet(metadata.metadata("wmrl")["Requires-Python"])
+    if required.contains(version, prereleases=True):
+        yield Check("Python", "ok", version)
+    else:
+        yield Check("Python", "problem", version, f"install Python {required}")
     yield Check("machine", "ok", f"{platform.platform()}, {os.cpu_count()} cores")
 
 
@@ -145,7 +152,7 @@ def check_packages() -> Iterator[Check]:
     for line in metadata.requires("wmrl") or ():
         requirement = Requirement(line)
         extra = _extra(requirement)
-        if extra in ("test", "lint"):
+        if extra in ("docs", "lint", "release", "test"):  # for those who change wmrl itself
             continue
         if extra or requirement.marker is None or requirement.marker.evaluate():
             yield _check_package(requirement, extra)

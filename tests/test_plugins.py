@@ -254,7 +254,7 @@ def test_names_of_packages_are_normalized_and_options_may_come_anywhere(
     import wmrl.scripts.cli as cli
 
     seen = []
-    monkeypatch.setattr(cli, "_run_command", lambda name, rest: seen.append((name, rest)) or 0)
+    monkeypatch.setattr(cli, "_run_command", lambda name, rest, _: seen.append((name, rest)) or 0)
     assert run(["demo", "--plugins=Toy_Plugin", "--seed", "3", "--plugins", "toy.plugin"]) == 0
     assert seen == [("demo", ["--seed", "3"])]
     assert VISIONS.find("LinearVision") is LinearVision

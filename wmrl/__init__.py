@@ -39,7 +39,7 @@ from gymnasium.envs.registration import registry as _registry
 
 from wmrl.core import processes as _processes  # noqa: F401 -- prepares this process for forks
 
-__version__ = "0.2.0"
+__version__ = "1.0.0rc1"
 __all__ = ["__version__"]
 
 
