@@ -34,11 +34,9 @@ _RIVALS = (
 _CACHE_FIX = "set NUMBA_CACHE_DIR to a folder that you can write to, for a faster start"
 _SHARED_MEMORY = Path("/dev/shm")
 _MODULES = {
-    **{name: name for name in ("gymnasium", "imageio_ffmpeg", "numba", "numpy", "packaging")},
-    **{
-        name: name
-        for name in ("ribs", "rich", "safetensors", "scipy", "stable_baselines3", "tensorboard")
-    },
+    **{name: name for name in ("gymnasium", "imageio", "imageio_ffmpeg", "numba", "numpy")},
+    **{name: name for name in ("packaging", "ribs", "rich", "safetensors", "scipy")},
+    **{name: name for name in ("stable_baselines3", "tensorboard")},
     **{name: name for name in ("arviz_stats", "cloudpickle", "torch", "tyro", "zarr")},
     "Box2D": "box2d",
     "PIL": "pillow",

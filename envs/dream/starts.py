@@ -15,7 +15,7 @@ from wmrl.memory.base import Memory
 _STARTS = ("start", "state", "frames")  # options that select a start, of which one may be given
 
 
-class DreamStarts:
+class StartStateSelector:
     """Initial states of dreams, as the options of ``reset`` select them.
 
     :class:`~wmrl.envs.dream.env.DreamEnv` describes the options.
