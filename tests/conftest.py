@@ -30,6 +30,9 @@ from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame windows without a screen
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # no test reaches the Hugging Face hub
+# Nothing that tests write has to survive a power failure: the descriptor is checked, and no disk
+# is waited for. Tests of what is synced, and when, put a function of their own here.
+os.fsync = os.fstat
 # The models are tiny, and pytest has as many processes as there are cores.
 torch.set_num_threads(1)
 

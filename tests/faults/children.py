@@ -3,6 +3,7 @@
 import json
 import os
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,10 @@ def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
         the end of its traceback.
     """
     reading, writing = os.pipe()
-    process = os.fork()
+    with warnings.catch_warnings():
+        # Of threads, such as Zarr's, which starts its own anew in a child.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
     if process == 0:
         os.close(reading)
         try:

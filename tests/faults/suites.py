@@ -1,5 +1,6 @@
 """The suites of injected faults: what each does, and how many cases its long form has."""
 
+import importlib
 import random
 import shutil
 import tempfile
@@ -67,6 +68,7 @@ def damaged_files(count: int, seed: int, root: Path) -> Iterator[Outcome]:
 
 def interrupted_runs(count: int, seed: int, root: Path) -> Iterator[Outcome]:
     """Interrupts a small run at a file event, and resumes it."""
+    importlib.import_module("torch._dynamo")  # by optimizers: here once, not in every child
     events, expected = {}, {}
     for plan in small_run.PLANS:
         folder = root / f"whole-{plan}"

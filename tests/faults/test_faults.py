@@ -3,15 +3,27 @@
 from pathlib import Path
 
 import pytest
+import small_run
 import suites
 
 
 @pytest.mark.parametrize(
-    ("name", "count"),
-    [("damage", 3), ("interruptions", 1), ("forgery", 20), ("commands", 8), ("hostile", 21)],
+    ("name", "count", "plan"),
+    [
+        ("damage", 3, "ppo"),
+        ("interruptions", 1, "cma-es"),
+        ("forgery", 20, None),
+        ("commands", 8, None),
+        ("hostile", 21, None),
+    ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_short_form(name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_form(
+    name: str, count: int, plan: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one of the small runs for each suite, which the long form crosses."""
+    if plan is not None:
+        monkeypatch.setattr(small_run, "PLANS", {plan: small_run.PLANS[plan]})
     monkeypatch.setattr("command_line.SECONDS", 4)  # those that accept their words take all of it
     outcomes = list(suites.SUITES[name].run(count, 7, tmp_path))
     assert len(outcomes) == count

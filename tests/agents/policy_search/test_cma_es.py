@@ -1,14 +1,12 @@
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from children import in_child
 from gymnasium.spaces import Box
 from stable_baselines3.common.evaluation import evaluate_policy
 
@@ -154,40 +152,26 @@ def test_a_finished_search_can_be_extended(tmp_path):
 )
 def test_killed_process_resumes(tiny, tmp_path):
     """SIGKILL inside a generation of dreams; another process goes on."""
-    script = textwrap.dedent(
-        """
-        import os, signal, sys
-        import torch
-        from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
-        from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
-        from wmrl.envs.world_model import WorldModel
-
-        vision, memory, path = sys.argv[1:]
-        torch.set_num_threads(1)
-        fitness = DreamFitness(
-            WorldModel.open("car-racing", vision, memory),
-            DreamFitnessConfig(num_rollouts=2, agent_steps=5),
-        )
-        config = CMAESConfig(generations=5, population_size=6, checkpoint_every=2)
-        search = CMAES(fitness, config, path=path)
-        rollouts, calls = fitness._rollouts, []
-        def dying(*args):
-            calls.append(args)
-            if len(calls) == 4:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return rollouts(*args)
-        fitness._rollouts = dying
-        search.learn(progress=False)
-        """
-    )
-    command = [sys.executable, "-c", script, str(tiny.vision), str(tiny.memory)]
-    died = subprocess.run([*command, str(tmp_path / "parts")], check=False)
-    assert died.returncode == -signal.SIGKILL
     fitness = DreamFitness(
         WorldModel.open("car-racing", tiny.vision, tiny.memory),
         DreamFitnessConfig(num_rollouts=2, agent_steps=5),
     )
     config = CMAESConfig(generations=5, population_size=6, checkpoint_every=2)
+
+    def learn_and_die():
+        search = CMAES(fitness, config, path=tmp_path / "parts")
+        rollouts, calls = fitness._rollouts, []
+
+        def dying(*args):
+            calls.append(args)
+            if len(calls) == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rollouts(*args)
+
+        fitness._rollouts = dying
+        search.learn(progress=False)
+
+    assert in_child(learn_and_die) == (-signal.SIGKILL, None)
     with CMAES(fitness, config, path=tmp_path / "whole") as whole:
         whole.learn(progress=False)
     with CMAES(fitness, config, path=tmp_path / "parts") as parts:

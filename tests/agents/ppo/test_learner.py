@@ -1,7 +1,5 @@
+import os
 import signal
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from children import in_child
 from gymnasium.spaces import Box
 
 from wmrl.agents.agent import load_agent
@@ -138,37 +137,26 @@ def test_a_finished_run_can_be_extended(match_env, tmp_path):
 )
 def test_killed_process_resumes(tiny, tmp_path):
     """SIGKILL in a dream; another process goes on."""
-    script = textwrap.dedent(
-        """
-        import os, signal, sys
-        import torch
-        from wmrl.agents.ppo.config import PPOConfig
-        from wmrl.agents.ppo.learner import PPOLearner
-        from wmrl.agents.sb3.vec_env import dream_vec_env
-
-        vision, memory, path = sys.argv[1:]
-        torch.set_num_threads(1)
-        env = dream_vec_env(num_envs=4, max_episode_steps=6, vision=vision, memory=memory)
-        config = PPOConfig(
-            steps=160, rollout_steps=8, chunk_rollouts=2, batch_size=16, n_epochs=2
-        )
-        learner = PPOLearner(env, config, path=path)
-        rollout = learner._model.learn_rollout
-        def dying(**options):
-            if learner._model.num_timesteps >= 96:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return rollout(**options)
-        learner._model.learn_rollout = dying
-        learner.learn(progress=False)
-        """
-    )
-    command = [sys.executable, "-c", script, str(tiny.vision), str(tiny.memory)]
-    died = subprocess.run([*command, str(tmp_path / "parts")], check=False)
-    assert died.returncode == -signal.SIGKILL
     env = dream_vec_env(num_envs=4, max_episode_steps=6, **tiny.kwargs)
     config = PPOConfig(steps=160, rollout_steps=8, chunk_rollouts=2, batch_size=16, n_epochs=2)
     with PPOLearner(env, config, path=tmp_path / "whole") as whole:
         whole.learn(progress=False)
+
+    def learn_and_die():
+        env = dream_vec_env(num_envs=4, max_episode_steps=6, **tiny.kwargs)
+        learner = PPOLearner(env, config, path=tmp_path / "parts")
+        rollout = learner._model.learn_rollout
+
+        def dying(**options):
+            if learner._model.num_timesteps >= 96:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rollout(**options)
+
+        learner._model.learn_rollout = dying
+        learner.learn(progress=False)
+
+    assert in_child(learn_and_die) == (-signal.SIGKILL, None)
+    env = dream_vec_env(num_envs=4, max_episode_steps=6, **tiny.kwargs)
     with PPOLearner(env, config, path=tmp_path / "parts") as parts:
         assert parts.steps == 64
         assert parts.learn(progress=False).done

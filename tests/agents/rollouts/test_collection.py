@@ -3,17 +3,19 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
+import signal
+import threading
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from children import in_child
 from gymnasium import spaces
 from gymnasium.spaces import Box
 from toy_game import TOY, break_at_once
@@ -147,33 +149,28 @@ def test_what_is_missing_is_made_again(
     assert gather(tmp_path / "copy").content_hash() == gathered.content_hash()
 
 
-COLLECT = """
-import sys
-from toy_game import TOY, break_at_once
-from wmrl.agents.rollouts.collection import collect
-collect(TOY, {path!r}, episodes=24, num_envs=3, workers={workers}, seed=2, progress=False)
-print("done", flush=True)
-"""
-
-
 def test_killed_collections_end_with_the_same_hash(tmp_path: Path) -> None:
     expected = gather(tmp_path / "whole", episodes=24, seed=2).content_hash()
-    environment = {**os.environ, "PYTHONPATH": str(Path(sys.modules["toy_game"].__file__).parent)}
-    generator = np.random.default_rng(0)
     folder = tmp_path / "killed" / "episodes"
-    had = 0
-    for workers in (2, 0):
-        code = COLLECT.format(path=str(tmp_path / "killed"), workers=workers)
-        command = [sys.executable, "-c", code]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-            deadline = time.monotonic() + 60
-            # At a random moment after it has got somewhat further than the one before.
-            while len(list(folder.glob("0*"))) <= had and process.poll() is None:
-                assert time.monotonic() < deadline, "it makes no progress"
+
+    def collect_and_die(workers: int, had: int, delay: float) -> None:
+        """Dies a moment after it has got further than the one before."""
+
+        def die() -> None:
+            while len(list(folder.glob("0*"))) <= had:
                 time.sleep(0.005)
-            time.sleep(generator.uniform(0, 0.05))
-            process.kill()
+            time.sleep(delay)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=die, daemon=True).start()
+        gather(tmp_path / "killed", episodes=24, seed=2, workers=workers)
+
+    had = 0
+    for workers, delay in zip((2, 0), np.random.default_rng(0).uniform(0, 0.05, 2), strict=True):
+        status, _ = in_child(partial(collect_and_die, workers, had, delay))
+        assert status in (-signal.SIGKILL, 0)  # the latter if it was faster than that
         had = len(list(folder.glob("0*")))
+        assert had > 0
         RolloutStore(tmp_path / "killed").verify()
     store = gather(tmp_path / "killed", episodes=24, seed=2)
     store.verify()

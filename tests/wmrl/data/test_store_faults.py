@@ -1,11 +1,11 @@
 """Damage to a rollout store: noticed when it is read, or without effect; and the mend works."""
 
 import json
+import multiprocessing
 import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from children import in_child
 from gymnasium.spaces import Box
 
 import wmrl.data._episode_files
@@ -253,28 +254,22 @@ def test_special_files_are_refused_at_once(tmp_path: Path) -> None:
     RolloutStore(tmp_path).verify()
 
 
-APPEND = """
-import os
-import sys
-from wmrl.data.store import RolloutStore
-sys.path.insert(0, sys.argv[1])
-from test_store_faults import METADATA, make_episode
-writers = []
-for first in (100, 200, 300):
-    writers.append(os.fork())  # before Zarr has started a thread
-    if writers[-1] == 0:
-        store = RolloutStore(sys.argv[2], "a", metadata=METADATA)
-        for number in range(6):
-            store.append(make_episode(first + number))
-        os._exit(0)
-assert [os.waitpid(writer, 0)[1] for writer in writers] == [0, 0, 0]
-"""
-
-
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # about Zarr's thread
 def test_processes_append_in_turn(tmp_path: Path) -> None:
     """Three processes append six episodes each: none is refused, none is lost."""
-    command = [sys.executable, "-c", APPEND, str(Path(__file__).parent), str(tmp_path / "store")]
-    subprocess.run(command, check=True, timeout=120)
+
+    def append(first: int) -> None:
+        store = RolloutStore(tmp_path / "store", "a", metadata=METADATA)
+        for number in range(6):
+            store.append(make_episode(first + number))
+
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=append, args=(first,)) for first in (100, 200, 300)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
     store = RolloutStore(tmp_path / "store")
     store.verify()
     assert store.indices == list(range(18))
@@ -393,46 +388,33 @@ def test_a_removed_folder_of_episodes_is_noticed(tmp_path: Path) -> None:
     make_store(tmp_path).verify()
 
 
-KILL = """
-import os, shutil, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import zarr
-from test_store_faults import fill, METADATA, make_store
-from wmrl.data.store import RolloutStore, StoreError
+def dies_at(event: int, path: Path) -> bool:
+    """Makes a store in a child that dies at a file event; False if there are fewer events."""
 
-root, stride = Path(sys.argv[2]), int(sys.argv[3])
-left = -1
+    def work() -> None:
+        left = event
 
-def count(event, arguments):
-    global left
-    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"):
-        left -= 1
-        if left == 0:
-            os._exit(9)
+        def count(name: str, _: Any) -> None:
+            nonlocal left
+            if name in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"):
+                left -= 1
+                if left == 0:
+                    os._exit(9)
 
-sys.addaudithook(count)
-events = killed = 0
-while killed in (0, 9):
-    events += stride
-    path = root / str(events)
-    child = os.fork()  # before Zarr has started a thread
-    if child == 0:
-        left = events
+        sys.addaudithook(count)
         make_store(path)
-        os._exit(0)
-    killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if killed == 0:
-        break
-print(events)
-"""
+
+    status, result = in_child(work)
+    assert status in (0, 9), result
+    return status == 9
 
 
 @pytest.mark.parametrize("stride", [16, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_at_any_file_event_loses_no_whole_episode(tmp_path: Path, stride: int) -> None:
-    command = [sys.executable, "-c", KILL, str(Path(__file__).parent), str(tmp_path), str(stride)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 40
+    event = stride
+    while dies_at(event, tmp_path / str(event)):
+        event += stride
+    assert event > 40
     expected = make_store(tmp_path / "whole")
     had = set()
     for path in sorted(tmp_path.iterdir(), key=lambda path: (len(path.name), path.name)):
