@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,29 @@ def pixel_task() -> Task:
 def pixel_tiny(make_tiny: Callable[..., TinyArtifacts], pixel_task: Task) -> TinyArtifacts:
     """Tiny artifacts for ``pixel_task``."""
     return make_tiny(pixel_task)
+
+
+@pytest.fixture(scope="session")
+def interpreted_ribs() -> Iterator[None]:
+    """CMA-ES of ribs in plain Python: numba compiles it anew in each process, for seconds."""
+    from ribs.emitters.opt import CMAEvolutionStrategy
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_transform_and_check_sol", "_calc_cov_update"):
+            compiled = getattr(CMAEvolutionStrategy, name)
+            patch.setattr(CMAEvolutionStrategy, name, staticmethod(compiled.py_func))
+        yield
+
+
+@pytest.fixture(scope="session")
+def one_registry() -> Iterator[None]:
+    """The ONNX exporter's table of operators is made once, not for each graph, for seconds."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        made = cache(ONNXRegistry.from_torchlib)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(made))
+        yield
 
 
 @pytest.fixture(autouse=True)

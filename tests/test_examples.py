@@ -92,7 +92,11 @@ def failures(test: doctest.DocTest) -> str:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if "onnx" in name:
+        request.getfixturevalue("one_registry")
     monkeypatch.chdir(tmp_path)  # where examples may write
     monkeypatch.setenv("MINARI_DATASETS_PATH", "datasets")
     tests = found_examples(import_module(name))

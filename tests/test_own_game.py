@@ -41,7 +41,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_rule_changes_amounts_only() -> None:
     words = shortened(["collect", "runs/data", "--task", "CartPole-v1", "--frames", "20000"])
-    assert words == ["collect", "runs/data", "--task", "CartPole-v1", "--frames", "240"]
+    assert words == ["collect", "runs/data", "--task", "CartPole-v1", "--frames", "120"]
     assert shortened_python("f(steps=5_000, max_episode_steps=60, n_steps=16)") == (
         "f(steps=2, max_episode_steps=60, n_steps=16)"
     )

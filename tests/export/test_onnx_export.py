@@ -241,11 +241,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OnnxEx
 Exported = Callable[[str], OnnxExport]
 
 
-@pytest.mark.parametrize("kind", ["mdn-rnn", "ensemble", "code ensemble", "transformer"])
-def test_memories_for_a_thousand_steps(kind: str, exported: Exported) -> None:
+MEMORIES = ("mdn-rnn", "ensemble", "code ensemble", "transformer")
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [
+        *zip(MEMORIES, (1000, 50, 50, 50), strict=True),
+        *(pytest.param(kind, 1000, marks=pytest.mark.slow) for kind in MEMORIES[1:]),
+    ],
+)
+def test_memories_for_many_steps(kind: str, steps: int, exported: Exported) -> None:
     memory, export = make_memory(kind).eval(), exported(kind)
     assert export.largest_difference < 1e-4
-    assert_same_outputs(run_both(memory, export.path, steps=1000, rows=2))
+    assert_same_outputs(run_both(memory, export.path, steps=steps, rows=2))
     assert_same_outputs(run_both(memory, export.path, steps=3, rows=50))
     if isinstance(memory, CodeMemory | CodeMemoryEnsemble):
         codes = np.array([[0, 6, 2, 3, 4, 5]])

@@ -1,5 +1,6 @@
 """The short form of the suites of injected faults (the long form: ``make test-faults``)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,10 @@ import suites
 def test_short_form(
     name: str, count: int, plan: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one of the small runs for each suite, which the long form crosses."""
+    """With one small run of one round for each suite; the long form crosses runs and suites."""
     if plan is not None:
-        monkeypatch.setattr(small_run, "PLANS", {plan: small_run.PLANS[plan]})
+        short = replace(small_run.PLANS[plan], rounds=1)
+        monkeypatch.setattr(small_run, "PLANS", {plan: short})
     monkeypatch.setattr("command_line.SECONDS", 4)  # those that accept their words take all of it
     outcomes = list(suites.SUITES[name].run(count, 7, tmp_path))
     assert len(outcomes) == count

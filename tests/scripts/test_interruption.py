@@ -93,7 +93,7 @@ def test_interrupted_training_keeps_its_last_step(
     start: Start, make_rollouts: Any, tmp_path: Path, number: int, status: int
 ) -> None:
     store, out = make_rollouts().path, tmp_path / "run"
-    words = ("--base-channels", 4, "--latent-dim", 4, "--batch-size", 8, "--steps", 1_000_000)
+    words = ("--base-channels", 1, "--latent-dim", 2, "--batch-size", 2, "--steps", 1_000_000)
     process = start("train-vision", store, "--out", out, *words, "--device", "cpu")
     wait_for(lambda: len(read_metrics(out / "metrics.csv")) >= 2, process)
     err = end(process, number, group=False)
@@ -131,10 +131,10 @@ def test_interrupted_collecting_keeps_its_episodes(
 
 
 def test_games_that_hang_do_not_keep_a_command(start: Start, tmp_path: Path) -> None:
-    words = ("--task", "rogue_game:HANGING", "--episodes", 4, "--num-envs", 4, "--workers", 4)
+    words = ("--task", "rogue_game:HANGING", "--episodes", 2, "--num-envs", 2, "--workers", 2)
     process = start("collect", tmp_path / "data", *words)
-    wait_for(lambda: (tmp_path / "data").exists() and len(session(process.pid)) == 5, process)
-    time.sleep(3)
+    wait_for(lambda: (tmp_path / "data").exists() and len(session(process.pid)) == 3, process)
+    time.sleep(2)
     end(process, signal.SIGINT, group=True)
     assert process.returncode == 130
 

@@ -14,6 +14,8 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.scripts.cli import run
 from wmrl.storage.artifact import load_artifact
 
+pytestmark = pytest.mark.usefixtures("interpreted_ribs")
+
 ALGORITHMS = ("dde", "dde-published", "iso", "line", "cma-me", "cma-mae")
 FURTHER = ("dde-published", "cma-me")  # variants of dde and of cma-mae
 SMALL = ["--num-joints", "6", "--cells", "40", "--evaluations", "1500"]

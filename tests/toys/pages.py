@@ -2,7 +2,8 @@
 
 One rule makes blocks short enough for a test: an option ``--name N``, or an argument or variable
 ``name=N``, whose name is in :data:`AMOUNTS` gets the amount that stands there. All else is as on
-the page. An evaluation without a number of episodes gets one, too.
+the page. An evaluation without a number of episodes gets one, too, and curves are those of one
+column, because each takes a second to draw.
 """
 
 import os
@@ -23,7 +24,7 @@ DOCS = [
 AMOUNTS: dict[str, float] = {
     "agent-steps": 20,
     "episodes": 2,
-    "frames": 240,
+    "frames": 120,
     "generations": 2,
     "minutes": 0.01,
     "real-frames": 240,
@@ -59,6 +60,8 @@ def shortened(words: list[str]) -> list[str]:
         if amount is not None:
             assert float(words[place + 1]) >= amount, f"{words}: amounts are only lowered"
             words[place + 1] = str(amount)
+    if words[0] == "curves" and "--columns" not in words:
+        words += ["--columns", "train/loss"]
     if words[0] == "evaluate" and "--episodes" not in words:
         words += ["--episodes", str(AMOUNTS["episodes"])]
     return words

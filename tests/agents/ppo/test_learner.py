@@ -1,7 +1,7 @@
 import os
 import signal
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ from gymnasium.spaces import Box
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.ppo import learner as ppo_module
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.sb3.vec_env import SB3VecEnv, dream_vec_env
@@ -242,7 +243,9 @@ def test_time_limit_counts_over_sessions(match_env, tmp_path):
         assert second.done
 
 
-def test_annealing_by_time(match_env, tmp_path):
+def test_annealing_by_time(match_env, tmp_path, monkeypatch):
+    clock = count(0.0, 0.02)  # seconds, at each look
+    monkeypatch.setattr(ppo_module.time, "perf_counter", lambda: next(clock))
     config = PPOConfig(
         steps=10**9, rollout_steps=8, learning_rate_final=0.0, batch_size=32, anneal_by="time"
     )

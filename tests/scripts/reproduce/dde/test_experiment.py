@@ -23,6 +23,8 @@ from wmrl.scripts.reproduce.dde.experiment import (
 from wmrl.storage.reading import read_json
 from wmrl.training.callbacks import StopWhen
 
+pytestmark = pytest.mark.usefixtures("interpreted_ribs")
+
 PRESET = SearchPreset(
     problem=ArmProblem(
         arm=Arm(num_joints=8), archive=ArchiveConfig(cells=60, qd_score_offset=-np.pi / 2)

@@ -150,9 +150,7 @@ def test_a_finished_trial_is_read(
     assert attempt(path) == kept
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_an_interrupted_trial_continues_to_the_same_result(
-    stage: str,
+def test_a_trial_that_is_interrupted_at_each_stage_has_the_same_result(
     tried: tuple[Path, dict[str, Any]],
     attempt: Attempt,
     tmp_path: Path,
@@ -161,12 +159,11 @@ def test_an_interrupted_trial_continues_to_the_same_result(
     def kill(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    plain = getattr(vision_trial_module, stage)
-    monkeypatch.setattr(vision_trial_module, stage, kill)
-    with pytest.raises(KeyboardInterrupt):
-        attempt(tmp_path)
-    assert not (tmp_path / "result.json").exists()
-    monkeypatch.setattr(vision_trial_module, stage, plain)
+    for stage in STAGES:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(vision_trial_module, stage, kill)
+            attempt(tmp_path)
+        assert not (tmp_path / "result.json").exists()
     assert results(attempt(tmp_path)) == results(tried[1])
 
 
