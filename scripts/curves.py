@@ -133,7 +133,8 @@ def draw_group(panel: "Axes", group: "RunGroup", column: str) -> None:
     for run in group.runs:
         rows = [row for row in read_metrics(run / "metrics.csv") if isfinite(row.get(column, nan))]
         if rows:
-            curves.append(tuple(np.array([row[key] for row in rows]) for key in ("step", column)))
+            steps, values = (np.array([row[key] for row in rows]) for key in ("step", column))
+            curves.append((steps, values))
     mean = mean_curve(curves) if len(curves) > 1 else None
     if mean is None:
         for run in group.runs:

@@ -221,7 +221,8 @@ class DreamVideo:
             return None
         place = self.start + step
         # The last frame of an episode was followed by no action: the actions have one fewer.
-        return self._episode.actions[min(place, len(self._episode) - 1)]
+        action: np.ndarray = self._episode.actions[min(place, len(self._episode) - 1)]
+        return action
 
     def _recorded_panel(self, step: int, first: np.ndarray) -> Panel:
         if self._episode is None or self.start is None:
@@ -304,7 +305,9 @@ class RunningDream:
     @property
     def image(self) -> np.ndarray:
         """Image ``(H, W, C) uint8`` that the vision model decodes from the current latent."""
-        return self.world_model.vision.decode_numpy(self._env.state.latent.cpu().numpy())[0]
+        latent = self._env.state.latent.cpu().numpy()
+        image: np.ndarray = self.world_model.vision.decode_numpy(latent)[0]
+        return image
 
     def panel(self, step: int) -> Panel:
         """Returns the panel that shows the dream after ``step`` agent steps."""
