@@ -24,6 +24,7 @@ from pages import (
 )
 
 from wmrl.agents.agent import AGENTS
+from wmrl.agents.sb3.features import FEATURES_EXTRACTORS
 from wmrl.data.store import RolloutStore
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.envs.tasks.registry import _TASKS
@@ -67,7 +68,7 @@ def folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("wmrl.envs.frames.vector._worker_count", lambda workers, num_envs: 0)
     monkeypatch.setitem(_TASKS, "car-racing", replace(CAR_RACING, max_frames=80))
-    for registry in (VISIONS, MEMORIES, AGENTS):
+    for registry in (VISIONS, MEMORIES, AGENTS, FEATURES_EXTRACTORS):
         monkeypatch.setattr(registry, "_registered", {})
     recorded = make_rollouts((24, 9), task="car-racing")
     shutil.copytree(recorded.path, tmp_path / "runs" / "data")

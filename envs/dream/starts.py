@@ -15,8 +15,8 @@ from wmrl.memory.base import Memory
 _STARTS = ("start", "state", "frames")  # options that select a start, of which one may be given
 
 
-class StartStateSelector:
-    """Initial states of dreams, as the options of ``reset`` select them.
+class StartSelector:
+    """Selector of the initial states of dreams, by the options of ``reset``.
 
     :class:`~wmrl.envs.dream.env.DreamEnv` describes the options.
 

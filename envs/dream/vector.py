@@ -22,7 +22,7 @@ from wmrl.envs.autoreset import (
     reset_mask,
     step_limit,
 )
-from wmrl.envs.dream.starts import StartStateSelector
+from wmrl.envs.dream.starts import StartSelector
 from wmrl.envs.observations import ObservationFormat, ObservationName
 from wmrl.envs.rendering.window import check_render_mode, enlarge
 from wmrl.envs.specs import SpecNamesModels
@@ -128,7 +128,7 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         self._temperature = check_float("temperature", temperature, above=0)
         self.world_model = WorldModel.open(task, vision, memory, device=device)
         self._memory = _dreaming_memory(self.world_model)
-        self._starts = StartStateSelector(self.world_model, self._memory)
+        self._starts = StartSelector(self.world_model, self._memory)
         self._dropout = check_flag("dropout", dropout)
         self._limit = step_limit(max_episode_steps)
         self._mode = AutoresetMode(autoreset_mode)
