@@ -94,7 +94,7 @@ class Run:
         >>> import torch
         >>> from wmrl.storage import Run
         >>> with Run("run", config={"seed": 1}) as run:
-        ...     run.save_checkpoint("last", {"weight": torch.ones(2)}, {"step": 10})
+        ...     path = run.save_checkpoint("last", {"weight": torch.ones(2)}, {"step": 10})
         >>> with Run("run", config={"seed": 1}) as run:
         ...     checkpoint = run.load_checkpoint("last")
         >>> checkpoint.tensors, checkpoint.state

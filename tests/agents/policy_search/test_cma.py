@@ -5,10 +5,6 @@ import pytest
 
 from wmrl.agents.policy_search.cma import CMAState, cma_constants, cma_init, cma_sample, cma_update
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it misses matplotlib
-    import cma
-
 
 def sphere(x: np.ndarray) -> float:
     return float((x**2).sum())
@@ -33,6 +29,8 @@ def reference(mean, sigma: float, population_size: int, **options):
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import cma  # not before it is needed: it takes seconds
+
         return cma.CMAEvolutionStrategy(mean, sigma, settings | options)
 
 

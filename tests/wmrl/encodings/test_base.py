@@ -124,9 +124,9 @@ def test_the_penalty_lets_fade_what_all_vectors_share() -> None:
     same = torch.full((64, 6), 0.5)
     found = []
     for penalty in (0.0, 0.5):
-        config = EncodingTrainingConfig(weight_penalty=penalty, learning_rate=3e-3)
+        config = EncodingTrainingConfig(weight_penalty=penalty, learning_rate=6e-3)
         trainer = EncodingTrainer(make("vae"), config)
-        for _ in range(80):
+        for _ in range(40):
             trainer.fit(same)
         with torch.no_grad():
             found.append(float(trainer.encoding.reconstruct(same).mean()))

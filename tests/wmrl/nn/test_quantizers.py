@@ -4,7 +4,6 @@ from itertools import product
 
 import pytest
 import torch
-from vector_quantize_pytorch import FSQ, VectorQuantize
 
 from wmrl.nn.fsq import FSQuantizer
 from wmrl.nn.quantizers import EMAConfig, EMAQuantizer, GradientQuantizer, Quantizer
@@ -51,6 +50,8 @@ def test_codes_out_of_range_are_named(quantizer: Quantizer) -> None:
 
 
 def test_ema_is_the_reference_s() -> None:
+    from vector_quantize_pytorch import VectorQuantize  # here, because it takes seconds
+
     ours = initialized(codebook_size=16, code_dim=4, decay=0.8)
     theirs = VectorQuantize(dim=4, codebook_size=16, decay=0.8, kmeans_init=False)
     book = theirs._codebook
@@ -94,6 +95,8 @@ def test_gradients(gradient: str) -> None:
     if gradient == "straight-through":
         torch.testing.assert_close(vectors.grad, toward)
     else:  # what rotates and scales the vector into its code also turns the gradient back
+        from vector_quantize_pytorch import VectorQuantize
+
         theirs = VectorQuantize(dim=3, codebook_size=8, rotation_trick=True).eval()
         theirs._codebook.embed.data.copy_(quantizer.vectors[None])
         theirs._codebook.initted.data.fill_(True)
@@ -179,6 +182,8 @@ def test_learning_is_a_function_of_the_seed() -> None:
 
 @pytest.mark.parametrize("levels", [(8, 5, 5, 5), (4, 3), (7,)])
 def test_fsq_is_the_reference_s(levels: tuple[int, ...]) -> None:
+    from vector_quantize_pytorch import FSQ
+
     ours, theirs = FSQuantizer(levels), FSQ(list(levels))
     vectors = 3 * random(300, len(levels))
     mine = ours(vectors)

@@ -18,9 +18,15 @@ from wmrl.vision.base import load_vision
 
 
 @pytest.fixture
-def home(tmp_path: Path, make_rollouts: Any, make_tiny: Any) -> Path:
-    """A folder with one thing of each kind."""
-    tiny = make_tiny()
+def home(full: Path, tmp_path: Path) -> Path:
+    """A folder with one thing of each kind, of the test's own."""
+    shutil.copytree(full, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory, make_rollouts: Any, make_tiny: Any) -> Path:
+    tiny, tmp_path = make_tiny(), tmp_path_factory.mktemp("home")
     shutil.copytree(make_rollouts((3,)).path, tmp_path / "data")
     encode_store(RolloutStore(tmp_path / "data"), load_vision(tiny.vision, device="cpu"))
     with Run(tmp_path / "run", config={"seed": 1}) as run:
