@@ -75,7 +75,7 @@ class Signals:
 )
 def test_ppo_finds_the_optimum(kind: str, tmp_path: Path) -> None:
     config = PPOConfig(
-        steps=6_144,
+        steps=4_096,
         rollout_steps=32,
         batch_size=128,
         n_epochs=4,
@@ -102,7 +102,7 @@ def test_ppo_finds_the_optimum(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "readout"), READOUTS)
 def test_cma_es_finds_the_optimum(kind: str, readout: str, tmp_path: Path) -> None:
-    config = CMAESConfig(generations=50, population_size=16, sigma=0.5)
+    config = CMAESConfig(generations=40, population_size=16, sigma=0.5)
     fitness = Signals(kind, readout)
     with CMAES(fitness, config, path=tmp_path / "run") as search:
         search.learn(progress=False)
@@ -117,7 +117,7 @@ def test_cma_es_finds_the_optimum(kind: str, readout: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_variational_search_finds_the_optimum(kind: str, tmp_path: Path) -> None:
     config = VariationalSearchConfig(
-        generations=40, population_size=24, std=0.5, alpha=0.01, prior_std=3.0
+        generations=25, population_size=24, std=0.5, alpha=0.01, prior_std=3.0
     )
     fitness = Signals(kind)
     with VariationalSearch(fitness, config, path=tmp_path) as search:
