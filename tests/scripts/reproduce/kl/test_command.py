@@ -50,7 +50,7 @@ def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert video.shape == (row["steps"] + 1 + 20, 270, 480, 3)  # the last is held for a second
         assert np.abs(video[0] - video[row["steps"]]).max() > 100
     assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted(
-        [".png", ".png", ".mp4", ".mp4", ".json", ".md"]
+        [".png", ".png", ".mp4", ".mp4", ".json", ".md", ".toml"]
     )
 
 
