@@ -11,7 +11,7 @@ project = "wmrl"
 author = "The wmrl authors"
 release = wmrl.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "pages"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "pages"]
 exclude_patterns = ["_build", "_ext", "_generated"]
 html_theme = "furo"
 html_title = f"wmrl {release}"
@@ -24,6 +24,9 @@ html_show_copyright = False
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 myst_url_schemes = {"http": None, "https": None, "results": "../results/{{path}}"}
+nb_execution_mode = "cache"  # in _build; a notebook runs again when its code changes
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600  # seconds for each cell
 smartquotes = False  # options begin with two hyphens
 
 autodoc_member_order = "bysource"

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from pages import DOCS, ROOT
+from pages import DOCS, NOTEBOOKS, ROOT, markdown
 
 FLOORS = {"wmrl": "wmrl", "wmrl.envs": "envs", "wmrl.agents": "agents", "wmrl.scripts": "scripts"}
 SOURCES = [path for folder in FLOORS.values() for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -164,12 +164,12 @@ def deep_imports(code: str) -> list[str]:
     ]
 
 
-PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
+PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, *NOTEBOOKS]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pages_import_from_doors(page: Path) -> None:
-    assert not deep_imports(page.read_text())
+    assert not deep_imports(markdown(page))
 
 
 def test_deep_imports_are_noticed() -> None:

@@ -14,11 +14,13 @@ import pytest
 import tyro
 from pages import (
     DOCS,
+    NOTEBOOKS,
     ROOT,
     anchors,
     blocks,
     commands,
     links,
+    markdown,
     python_blocks,
     shortened_python,
 )
@@ -33,7 +35,7 @@ from wmrl.scripts.cli import COMMANDS, run
 from wmrl.vision.base import VISIONS
 
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-LINKED = [*FRONT, *DOCS, *sorted((ROOT / "results").rglob("*.md"))]
+LINKED = [*FRONT, *DOCS, *NOTEBOOKS, *sorted((ROOT / "results").rglob("*.md"))]
 # The blocks of these pages run in tests of their own, together with their commands.
 APART = ("your-own-game.md", "minari.md", "onnx.md", "callbacks.md", "configuration-files.md")
 RUN = [page for page in DOCS if page.name not in APART and "```python" in page.read_text()]
@@ -132,10 +134,10 @@ def test_links_are_found(tmp_path: Path) -> None:
     assert anchors(page) == {"a-page-of-mine"}
 
 
-@pytest.mark.parametrize("page", [*FRONT, *DOCS], ids=page_name)
+@pytest.mark.parametrize("page", [*FRONT, *DOCS, *NOTEBOOKS], ids=page_name)
 def test_names_exist(page: Path) -> None:
     """Paths in backticks can be imported from packages, and extras can be installed."""
-    text = page.read_text()
+    text = markdown(page)
     for path in set(re.findall(r"`(wmrl(?:\.\w+)+)`", text)) - NO_MODULE:
         value: Any = import_module("wmrl")
         for place, part in enumerate(parts := path.split(".")[1:], start=1):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from pages import DOCS, ROOT
+from pages import DOCS, NOTEBOOKS, ROOT
 
 FOLDERS = ("wmrl", "envs", "agents", "scripts", "tests", "benchmarks", "docs")
 CODE = [
@@ -24,6 +24,7 @@ CODE = [
 PAGES = [
     *sorted(ROOT.glob("*.md")),
     *DOCS,
+    *NOTEBOOKS,
     *sorted((ROOT / "results").glob("**/*.md")),
     ROOT / "results" / "commands.sh",
     *sorted((ROOT / "wmrl" / "artifacts").glob("*/README.md")),

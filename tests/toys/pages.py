@@ -6,6 +6,7 @@ the page. An evaluation without a number of episodes gets one, too, and curves a
 column, because each takes a second to draw.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,8 @@ DOCS = [
 ]
 """Pages of the documentation, without those that a build generates."""
 
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
 AMOUNTS: dict[str, float] = {
     "agent-steps": 20,
     "episodes": 2,
@@ -32,6 +35,22 @@ AMOUNTS: dict[str, float] = {
     "total_timesteps": 1024,
     "warmup_steps": 1,
 }
+
+
+def markdown(page: Path) -> str:
+    """Text of a page; that of a notebook has its code as blocks of Python."""
+    if page.suffix != ".ipynb":
+        return page.read_text()
+    return "\n\n".join(
+        text if kind == "markdown" else f"```python\n{text}\n```"
+        for kind, text in notebook_cells(page)
+    )
+
+
+def notebook_cells(page: Path) -> list[tuple[str, str]]:
+    """Type and text of each cell of a notebook, in order."""
+    cells = json.loads(page.read_text())["cells"]
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -94,7 +113,7 @@ def commands(script: str, folder: Path) -> list[list[str]]:
 
 def links(page: Path) -> list[tuple[Path, str]]:
     """Files and anchors to which a page links, also by images; web addresses are left out."""
-    found = re.findall(r"\]\((?!\w+:)([^)\s]*)\)", prose(page.read_text()))
+    found = re.findall(r"\]\((?!\w+:)([^)\s]*)\)", prose(markdown(page)))
     parts = [target.partition("#") for target in found]
     return [(page.parent / path if path else page, anchor) for path, _, anchor in parts]
 
