@@ -38,7 +38,7 @@ test-faults: $(STAMP) ## Inject faults: kills, full disks, damaged, forged and h
 bench: $(STAMP) ## Measure speeds on an otherwise idle machine; writes benchmarks/*.json
 	$(BIN)/python -m benchmarks
 
-docs: $(STAMP) ## Build the documentation in docs/_build/html; warnings are errors (two minutes)
+docs: $(STAMP) ## Build the documentation in docs/_build/html; run notebooks; warnings are errors (four minutes)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
