@@ -12,7 +12,8 @@ from wmrl.memory.discrete import DiscreteMemory
 from wmrl.priors.baselines import Bigram, CopyLast
 
 _LEAST_VARIANCE = 1e-4  # of a dimension that never moves, for which any likelihood can be reached
-_GREEDY = 1e-3  # temperature so low that the likeliest outcome is drawn
+GREEDY = 1e-3
+"""Temperature so low that the likeliest outcome is drawn."""
 
 
 @torch.inference_mode()
@@ -184,7 +185,7 @@ def code_report(
         latents = episode.mean.float().to(memory.device)[None]
         predicted, _ = memory(latents[:, :-1], episode.actions.to(memory.device)[None])
         total -= float(memory.log_likelihood(predicted, latents[:, 1:]).sum())
-        drawn = memory.sample(_first(predicted), temperature=_GREEDY, generator=generator)
+        drawn = memory.sample(_first(predicted), temperature=GREEDY, generator=generator)
         guess = memory.codes_of(drawn.latent)
         right += int((guess == memory.codes_of(latents[0, 1:])).sum())
     before, after = evaluated

@@ -13,11 +13,11 @@ from wmrl.core.seeding import numpy_generator, torch_generator
 from wmrl.data.split import StoredEpisode
 from wmrl.memory.base import Memory, Transition
 from wmrl.memory.dataset import LatentEpisode
+from wmrl.memory.evaluation import GREEDY
 from wmrl.nn.losses import squared_error
 from wmrl.vision.base import Vision
 
 HORIZONS = (1, 5, 10, 15, 50)
-_GREEDY = 1e-3  # temperature so low that the likeliest outcome is drawn
 # Fewer recorded terminations, or a smaller ratio, may be chance.
 _LEAST_TERMINATIONS, _LARGEST_RATIO = 30, 2.0
 
@@ -80,7 +80,7 @@ def open_loop_report(
         name: torch.stack([drawn.latent for _, drawn in dream], 1)
         for name, dream in (
             ("dream", _dream(memory, latents, starts, burn_in, steps, seed, 1.0)),
-            ("likeliest", _dream(memory, latents, starts, burn_in, steps, seed, _GREEDY)),
+            ("likeliest", _dream(memory, latents, starts, burn_in, steps, seed, GREEDY)),
         )
     }
     report = {}
