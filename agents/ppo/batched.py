@@ -1,6 +1,7 @@
 """Stable-Baselines3's PPO with faster collection of rollouts."""
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -62,6 +63,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
     _last_obs: Any
     _last_episode_starts: Any
     ep_info_buffer: Any
+    ep_success_buffer: Any
 
     def __init__(self, *args: Any, reward_scale: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -130,6 +132,32 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
             moments.setdefault(int(index), {})[key] = tensor.clone()  # Adam updates it in place
         groups = self.policy.optimizer.state_dict()["param_groups"]
         self.policy.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    def rollout_tensors(self) -> dict[str, Tensor]:
+        """Returns all else that the next rollout depends on, for a checkpoint between rollouts.
+
+        Possible if the environment can be cloned. The states of the global random generators are
+        not included.
+        """
+        episodes = [[entry["r"], entry["l"], entry["t"]] for entry in self.ep_info_buffer]
+        return {
+            "last.observations": torch.tensor(self._last_obs),
+            "last.starts": torch.tensor(self._last_episode_starts),
+            "last.episodes": torch.tensor(episodes, dtype=torch.float64).view(-1, 3),
+            **{f"env.{name}": tensor for name, tensor in self.env.clone_state().items()},
+        }
+
+    def load_rollout_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continues from a result of :meth:`rollout_tensors`."""
+        self.env.restore_state(_below("env.", tensors))
+        self._last_obs = tensors["last.observations"].numpy(force=True).copy()
+        self._last_episode_starts = tensors["last.starts"].numpy(force=True).copy()
+        entries = tensors["last.episodes"].tolist()
+        self.ep_info_buffer = deque(
+            ({"r": r, "l": int(length), "t": t} for r, length, t in entries),
+            maxlen=self._stats_window_size,
+        )
+        self.ep_success_buffer = deque(maxlen=self._stats_window_size)
 
     def restart(self) -> None:
         """Clears the episode statistics, and makes the next rollout reset the environments."""

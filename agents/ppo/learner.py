@@ -17,7 +17,7 @@ from wmrl.agents.learner import AgentLearner, check_limits
 from wmrl.agents.ppo.batched import BatchedPPO
 from wmrl.agents.ppo.config import ACTIVATIONS, PPOConfig
 from wmrl.agents.sb3.agent import SB3Agent
-from wmrl.agents.sb3.global_rng import isolated_randomness
+from wmrl.agents.sb3.global_rng import global_state, isolated_randomness, set_global_state
 from wmrl.agents.sb3.vec_env import SB3VecEnv
 from wmrl.agents.seeds import training_seed
 from wmrl.agents.world_model_ref import WorldModelRef
@@ -30,6 +30,8 @@ from wmrl.training.callbacks import Callback
 from wmrl.training.progress import Advance, progress_bar
 
 _CHECKPOINT = "ppo"
+# Seconds after which a chunk in dreams gets a checkpoint before its end.
+_CHECKPOINT_SECONDS = 5.0
 
 
 class PPOLearner(AgentLearner):
@@ -40,6 +42,11 @@ class PPOLearner(AgentLearner):
     the chunk depend only on this seed and on the last checkpoint, which contains the policy, the
     optimizer and the counters. A run that is resumed from its last checkpoint therefore has the
     same results, bit for bit, as an uninterrupted run.
+
+    In dreams, there is also a checkpoint every five seconds within a chunk, because the state of a
+    dream can be saved (:meth:`DreamVectorEnv.clone_state
+    <wmrl.envs.DreamVectorEnv.clone_state>`). The state of a game cannot be saved in general, so
+    that an interruption costs what the game has played in the current chunk.
 
     Args:
         env: vector environment with autoreset mode ``SAME_STEP``. After a reset, its episodes must
@@ -107,6 +114,8 @@ class PPOLearner(AgentLearner):
         self._is_continuous = ActionSpec.of(self.env.action_space).is_continuous
         self.steps, self.seconds = 0, 0.0
         self._chunk, self._fraction = 0, 0.0
+        self._rollout = 0  # number of rollouts of the current chunk that are done
+        self._streams: dict[str, torch.Tensor] = {}  # global generators, within a chunk
         self._cut = False  # True if the last chunk had fewer rollouts than the others
         self._scheduled = (
             config.learning_rate != config.learning_rate_final
@@ -157,8 +166,9 @@ class PPOLearner(AgentLearner):
             evaluator: function that computes metrics of the agent for learning curves. Its run time
                 does not count as training time.
             evaluate_every: number of chunks between evaluations.
-            callbacks: callbacks, as in :meth:`Learner.learn <wmrl.agents.Learner.learn>`. After
-                each chunk, a row is logged for each of its rollouts.
+            callbacks: callbacks, as in :meth:`Learner.learn <wmrl.agents.Learner.learn>`. At
+                each checkpoint, a row is logged for each rollout since the last one. The callbacks
+                are told of checkpoints at the ends of chunks only.
             progress: True to show a progress bar.
 
         Returns:
@@ -174,7 +184,11 @@ class PPOLearner(AgentLearner):
         with (
             torch_threads(self.threads),
             self._callback_list(
-                callbacks, name="PPO", step=self.steps, progress=progress
+                callbacks,
+                name="PPO",
+                step=self.steps,
+                planned=self._rollout == 0,
+                progress=progress,
             ) as running,
             progress_bar(
                 "PPO",
@@ -186,14 +200,17 @@ class PPOLearner(AgentLearner):
                 seconds=self.seconds,
             ) as advance,
         ):
-            while not self.done and self.seconds < limit and not running.stopped:
-                rows = self._learn_chunk(limit, advance)
-                if evaluator is not None and self._chunk % evaluate_every == 0:
+            while not self.done and self.seconds < limit and (self._rollout or not running.stopped):
+                rows = self._learn_rollouts(limit, advance)
+                complete = self._rollout == 0
+                if complete and evaluator is not None and self._chunk % evaluate_every == 0:
                     rows[self.steps] |= evaluator(self.agent)
                 for step, values in rows.items():
                     running.log(step, values)
                 running.sync()
-                running.checkpoint(self.steps, self._checkpoint())
+                path = self._checkpoint()
+                if complete:
+                    running.checkpoint(self.steps, path)
         return self
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
@@ -255,8 +272,8 @@ class PPOLearner(AgentLearner):
             noise = _interpolate(config.log_std, config.log_std_final, fraction)
             self._model.policy.log_std.data.fill_(noise)
 
-    def _learn_chunk(self, limit: float, advance: Advance) -> dict[int, dict[str, float]]:
-        """Trains for one chunk of rollouts.
+    def _learn_rollouts(self, limit: float, advance: Advance) -> dict[int, dict[str, float]]:
+        """Trains to the end of the chunk, or to the next checkpoint within it.
 
         Args:
             limit: training time of the run, in seconds, at which the chunk ends early.
@@ -268,9 +285,20 @@ class PPOLearner(AgentLearner):
         """
         config, model = self.config, self._model
         rows: dict[int, dict[str, float]] = {}
+        last_checkpoint = self.seconds
         with isolated_randomness(integer_seed(self._seed, "ppo", self._chunk)):
-            self._reset_env()
-            for number in range(config.chunk_rollouts):
+            if self._rollout:
+                set_global_state(self._streams)
+            else:
+                self._reset_env()
+            while self._rollout < config.chunk_rollouts:
+                if (
+                    rows
+                    and self.env.can_be_cloned
+                    and self.seconds - last_checkpoint >= _CHECKPOINT_SECONDS
+                ):
+                    self._streams = global_state()
+                    return rows
                 started = time.perf_counter()
                 self._fraction = self._progress(limit)
                 self._set_noise()
@@ -278,12 +306,14 @@ class PPOLearner(AgentLearner):
                 logged = model.learn_rollout(critic_only=rollout < config.critic_rollouts)
                 self.steps = model.num_timesteps
                 self.seconds += time.perf_counter() - started
+                self._rollout += 1
                 rows[self.steps] = logged | {"seconds": self.seconds}
-                self._cut = self.done and number < config.chunk_rollouts - 1
+                self._cut = self.done and self._rollout < config.chunk_rollouts
                 advance(self.steps, _note(logged), seconds=self.seconds)
                 if self.done or self.seconds >= limit:
                     break
         self._chunk += 1
+        self._rollout = 0
         return rows
 
     def _reset_env(self) -> None:
@@ -303,8 +333,16 @@ class PPOLearner(AgentLearner):
         return fraction
 
     def _checkpoint(self) -> Path:
-        state = {"steps": self.steps, "chunk": self._chunk, "seconds": self.seconds}
+        state = {
+            "steps": self.steps,
+            "chunk": self._chunk,
+            "rollout": self._rollout,
+            "seconds": self.seconds,
+        }
         tensors = self._model.training_tensors()
+        if self._rollout:
+            tensors |= self._model.rollout_tensors()
+            tensors |= {f"streams.{name}": tensor for name, tensor in self._streams.items()}
         return self._save_checkpoint(_CHECKPOINT, tensors, state, cut=self._cut)
 
     def _restore(self) -> None:
@@ -313,9 +351,17 @@ class PPOLearner(AgentLearner):
         )
         if checkpoint is None:
             return
-        self._model.load_training_tensors(checkpoint.tensors)
-        state = checkpoint.state
+        tensors, state = checkpoint.tensors, checkpoint.state
+        self._model.load_training_tensors(tensors)
         self.steps, self._chunk, self.seconds = state["steps"], state["chunk"], state["seconds"]
+        self._rollout = state.get("rollout", 0)
+        if self._rollout:
+            self._model.load_rollout_tensors(tensors)
+            self._streams = {
+                name.removeprefix("streams."): tensor
+                for name, tensor in tensors.items()
+                if name.startswith("streams.")
+            }
         self._model.num_timesteps = self.steps
 
 

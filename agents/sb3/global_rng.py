@@ -1,11 +1,12 @@
 """Isolation of code that uses the global random generators."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -33,3 +34,43 @@ def isolated_randomness(seed: int) -> Iterator[None]:
         torch.set_rng_state(torch_state)
         if cuda_states:
             torch.cuda.set_rng_state_all(cuda_states)
+
+
+def global_state() -> dict[str, Tensor]:
+    """Returns the states of the global generators of NumPy and PyTorch as tensors.
+
+    Python's own generator is left out, because Stable-Baselines3's PPO does not draw from it.
+    """
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
+    words = numpy_state["state"]
+    state = {
+        "numpy.key": torch.from_numpy(words["key"].astype(np.int64)),
+        "numpy.counters": torch.tensor([words["pos"], numpy_state["has_gauss"]]),
+        "numpy.gauss": torch.tensor(numpy_state["gauss"], dtype=torch.float64),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state |= {f"cuda.{i}": each for i, each in enumerate(torch.cuda.get_rng_state_all())}
+    return state
+
+
+def set_global_state(state: Mapping[str, Tensor]) -> None:
+    """Sets the global generators of NumPy and PyTorch to a result of :func:`global_state`.
+
+    The generators of GPUs that the result does not contain keep their states.
+    """
+    position, has_gauss = state["numpy.counters"].tolist()
+    words = {"key": state["numpy.key"].cpu().numpy().astype(np.uint32), "pos": position}
+    np.random.set_state(  # noqa: NPY002
+        {
+            "bit_generator": "MT19937",
+            "state": words,
+            "has_gauss": has_gauss,
+            "gauss": float(state["numpy.gauss"]),
+        }
+    )
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available():
+        for device in range(torch.cuda.device_count()):
+            if f"cuda.{device}" in state:
+                torch.cuda.set_rng_state(state[f"cuda.{device}"].cpu(), device)

@@ -1,11 +1,12 @@
 """Adapter from Gymnasium's vector environments to the ``VecEnv`` of Stable-Baselines3."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
@@ -256,6 +257,36 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         else:
             observations[slots] = fresh[slots]
         return observations
+
+    @property
+    def can_be_cloned(self) -> bool:
+        """True if the environment has the methods ``clone_state`` and ``restore_state``."""
+        return hasattr(self.env, "clone_state") and hasattr(self.env, "restore_state")
+
+    def clone_state(self) -> dict[str, torch.Tensor]:
+        """Returns copies of all that the coming steps depend on, except for the actions.
+
+        Possible if :attr:`can_be_cloned` is True.
+        """
+        env: Any = self.env
+        own = {"returns": self._returns, "lengths": self._lengths, "cuts": self._cuts}
+        return {f"env.{name}": tensor for name, tensor in env.clone_state().items()} | {
+            name: torch.tensor(values) for name, values in own.items()
+        }
+
+    def restore_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Continues from a result of :meth:`clone_state`."""
+        env: Any = self.env
+        env.restore_state(
+            {
+                name.removeprefix("env."): tensor
+                for name, tensor in state.items()
+                if name.startswith("env.")
+            }
+        )
+        self._returns, self._lengths, self._cuts = (
+            state[name].numpy(force=True).copy() for name in ("returns", "lengths", "cuts")
+        )
 
     def close(self) -> None:
         """Closes the environment."""

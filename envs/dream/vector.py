@@ -1,6 +1,6 @@
 """Vector environment of dreams, which a memory model simulates as one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from wmrl.core.processes import follow_parent
 from wmrl.core.seeding import torch_generator
-from wmrl.core.validation import check_flag, check_float, check_int
+from wmrl.core.validation import check_flag, check_float, check_int, check_shape
 from wmrl.dream import DreamState, dream_observation, dream_step
 from wmrl.envs.autoreset import (
     ResetOptions,
@@ -242,6 +242,59 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
             return None
         frames = self.world_model.vision.decode_numpy(self.state.latent.cpu().numpy())
         return tuple(enlarge(frame) for frame in frames)
+
+    def clone_state(self) -> dict[str, torch.Tensor]:
+        """Returns copies of all that the coming steps depend on, except for the actions.
+
+        This includes the state of the random generator, so that an environment with the same
+        arguments that takes the result in :meth:`restore_state` goes on with the same bits.
+
+        Raises:
+            ResetNeeded: the environment has not been reset.
+        """
+        state = self.state
+        memory = {f"memory.{index}": tensor.clone() for index, tensor in enumerate(state.memory)}
+        return {
+            "latent": state.latent.clone(),
+            **memory,
+            "steps": torch.tensor(self._steps),
+            "terminated": torch.tensor(self._terminated),
+            "truncated": torch.tensor(self._truncated),
+            "generator": self._random.get_state(),
+        }
+
+    def restore_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Continues from a result of :meth:`clone_state`.
+
+        Args:
+            state: result of :meth:`clone_state` of an environment with the same arguments. The
+                tensors may be on any device.
+
+        Raises:
+            ValueError: a tensor is missing or has another shape.
+        """
+        device, count = self.world_model.device, self.num_envs
+        blank = self._memory.initial_state(count)
+        expected = {
+            "latent": (count, self._memory.latent_dim),
+            **{f"memory.{index}": tuple(tensor.shape) for index, tensor in enumerate(blank)},
+            **dict.fromkeys(("steps", "terminated", "truncated"), (count,)),
+            "generator": ("B",),
+        }
+        if missing := expected.keys() - state.keys():
+            raise ValueError(
+                f"state: expected the tensors {sorted(expected)}, got none named "
+                f"{sorted(missing)}; give a result of clone_state"
+            )
+        for name, shape in expected.items():
+            check_shape(f"state[{name!r}]", state[name], shape)
+        memory = tuple(state[f"memory.{index}"].to(device).clone() for index in range(len(blank)))
+        self._state = DreamState(state["latent"].to(device).clone(), memory)
+        self._steps = state["steps"].numpy(force=True).copy()
+        self._terminated = state["terminated"].numpy(force=True).copy()
+        self._truncated = state["truncated"].numpy(force=True).copy()
+        self._generator = torch.Generator(device=device)
+        self._generator.set_state(state["generator"].cpu())
 
     def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
         seed = joint_seed(seed, self.num_envs)

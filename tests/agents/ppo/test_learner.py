@@ -18,6 +18,7 @@ from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.sb3.vec_env import SB3VecEnv, dream_vec_env
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.run import RunError
+from wmrl.training.callbacks import Callback, StopTraining
 from wmrl.training.metrics import read_metrics
 
 TINY = PPOConfig(
@@ -37,6 +38,21 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
     assert first.keys() == second.keys()
     for name in first:
         assert torch.equal(first[name], second[name]), name
+
+
+class Watch(Callback):
+    """Remembers the checkpoints that it was told of, and ends the training after a log line."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.checkpoints: list[int] = []
+        self._stop_at = stop_at
+
+    def log(self, step, metrics):
+        if step == self._stop_at:
+            raise StopTraining("as asked")
+
+    def checkpoint(self, step, path):
+        self.checkpoints.append(step)
 
 
 def without_time(rows):
@@ -136,8 +152,10 @@ def test_a_finished_run_can_be_extended(match_env, tmp_path):
 @pytest.mark.parametrize(
     "tiny", ["gaussian", pytest.param("discrete", marks=pytest.mark.slow)], indirect=True
 )
-def test_killed_process_resumes(tiny, tmp_path):
-    """SIGKILL in a dream; another process goes on."""
+@pytest.mark.parametrize(("checkpoint_seconds", "kept"), [(1e9, 64), (0.0, 96)])
+def test_killed_process_resumes(tiny, tmp_path, monkeypatch, checkpoint_seconds, kept):
+    """SIGKILL in a dream; another process goes on, from the chunk's start or from within it."""
+    monkeypatch.setattr(ppo_module, "_CHECKPOINT_SECONDS", checkpoint_seconds)
     env = dream_vec_env(num_envs=4, max_episode_steps=6, **tiny.kwargs)
     config = PPOConfig(steps=160, rollout_steps=8, chunk_rollouts=2, batch_size=16, n_epochs=2)
     with PPOLearner(env, config, path=tmp_path / "whole") as whole:
@@ -158,10 +176,42 @@ def test_killed_process_resumes(tiny, tmp_path):
 
     assert in_child(learn_and_die) == (-signal.SIGKILL, None)
     env = dream_vec_env(num_envs=4, max_episode_steps=6, **tiny.kwargs)
+    watch = Watch()
     with PPOLearner(env, config, path=tmp_path / "parts") as parts:
-        assert parts.steps == 64
-        assert parts.learn(progress=False).done
+        assert parts.steps == kept
+        assert parts.learn(callbacks=[watch], progress=False).done
         assert_same(weights(whole), weights(parts))
+    assert watch.checkpoints == [step for step in (64, 128, 160) if step >= kept]
+    rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "parts")]
+    assert without_time(rows[0]) == without_time(rows[1])
+
+
+def test_checkpoints_within_a_chunk_change_nothing(tiny, tmp_path, monkeypatch):
+    """Neither results nor what callbacks are told, wherever the checkpoints are."""
+    config = PPOConfig(
+        steps=208, rollout_steps=8, chunk_rollouts=3, batch_size=16, n_epochs=1, stagger=9
+    )
+    watches, seen = [Watch(stop_at=128), Watch(stop_at=128)], []
+    for every, watch in zip((1e9, 0.0), watches, strict=True):
+        monkeypatch.setattr(ppo_module, "_CHECKPOINT_SECONDS", every)
+        env = dream_vec_env(num_envs=4, max_episode_steps=6, dropout=True, **tiny.kwargs)
+        with PPOLearner(env, config, path=tmp_path / f"{every}") as trained:
+            trained.learn(callbacks=[watch], progress=False)
+            assert trained.steps == 192  # the end of the chunk
+            trained.learn(progress=False)
+        seen.append((weights(trained), without_time(read_metrics(trained.path / "metrics.csv"))))
+    assert watches[0].checkpoints == watches[1].checkpoints == [96, 192]
+    assert_same(seen[0][0], seen[1][0])
+    assert seen[0][1] == seen[1][1]
+    assert [row["step"] for row in seen[0][1]] == [32, 64, 96, 128, 160, 192, 224]
+
+
+def test_a_checkpoint_within_a_chunk_needs_a_dream(match_env, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(ppo_module, "_CHECKPOINT_SECONDS", 0.0)
+    with learner(match_env, tmp_path) as trained:
+        assert not trained.env.can_be_cloned
+        trained.learn(max_seconds=1e-9, progress=False)
+        assert trained.steps == 32
 
 
 def test_noise_and_learning_rate_are_annealed(match_env, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from wmrl.agents.sb3.global_rng import isolated_randomness
+from wmrl.agents.sb3.global_rng import global_state, isolated_randomness, set_global_state
 
 
 def draw() -> tuple[float, float, float]:
@@ -28,3 +28,16 @@ def test_the_callers_streams_go_on():
         with pytest.raises(TypeError), isolated_randomness(1):
             random.shuffle(draw())
         assert [before, draw()] == expected
+
+
+def test_states_can_be_taken_and_set():
+    def draws():
+        return np.random.normal(size=3), np.random.permutation(50), torch.randn(3)  # noqa: NPY002
+
+    with isolated_randomness(5):
+        np.random.normal()  # noqa: NPY002 -- leaves a second number for the next draw
+        state = global_state()
+        first = draws()
+        set_global_state(state)
+        for expected, got in zip(first, draws(), strict=True):
+            np.testing.assert_array_equal(expected, got)

@@ -327,3 +327,40 @@ def test_bad_calls_are_refused(make):
     pair.reset(seed=0)
     with pytest.raises(ValueError, match=r"options\['state'\]: expected latents of shape \(5, 8\)"):
         env.reset(options={"state": pair.state})
+
+
+@pytest.mark.parametrize("tiny", ["gaussian", "discrete"], indirect=True)
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
+def test_a_restored_state_goes_on_with_the_same_bits(make, actions, mode):
+    options = {"max_episode_steps": 7, "autoreset_mode": mode, "dropout": True}
+    env, other = make(**options), make(**options)
+    env.reset(seed=1)
+    other.reset(seed=2)
+    for a in actions[:9]:
+        env.step(a)
+    state = env.clone_state()
+    kept = {name: tensor.clone() for name, tensor in state.items()}
+    whole = [env.step(a)[:4] for a in actions[9:30]]
+    other.restore_state(state)
+    parts = [other.step(a)[:4] for a in actions[9:30]]
+    for expected, got in zip(whole, parts, strict=True):
+        for one, two in zip(expected, got, strict=True):
+            np.testing.assert_array_equal(one, two)
+    assert all(torch.equal(kept[name], state[name]) for name in kept)  # it is a copy
+    env.restore_state(state)
+    again = [env.step(a)[0] for a in actions[9:30]]
+    np.testing.assert_array_equal(np.stack(again), np.stack([step[0] for step in whole]))
+
+
+def test_a_state_of_other_dreams_is_refused(make):
+    env = make()
+    with pytest.raises(ResetNeeded):
+        env.clone_state()
+    env.reset(seed=0)
+    state = env.clone_state()
+    with pytest.raises(
+        ValueError, match=r"state: expected the tensors .*, got none named \['latent'\]"
+    ):
+        env.restore_state({name: state[name] for name in state if name != "latent"})
+    with pytest.raises(ValueError, match=r"state\['latent'\]: expected shape"):
+        make(num_envs=2).restore_state(state)
