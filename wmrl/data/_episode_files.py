@@ -17,6 +17,7 @@ from wmrl.storage.reading import with_checksum, without_checksum
 
 _ARRAYS = ("frames", "actions", "rewards")
 _CHUNK_BYTES = 2**19
+_INDEX_BYTES = 16  # of a chunk's entry in the index of a shard
 
 
 def write_episode(folder: Path, summary: EpisodeSummary, episode: Episode, store: str) -> bool:
@@ -83,17 +84,22 @@ def read_rows(
     name: str,
     rows: slice,
     *,
-    length: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     files: dict[str, Any],
     verifier: FileVerifier,
 ) -> np.ndarray:
     """Reads a range of rows from one array of an episode.
 
+    The memory in use is at most a multiple of the files' size, also if the array's metadata is
+    forged and claims more.
+
     Args:
         folder: folder of the episode.
         name: ``"frames"``, ``"actions"`` or ``"rewards"``.
         rows: range to read along the first axis.
-        length: expected length of the array's first axis.
+        shape: expected shape of the array.
+        dtype: expected dtype of the array.
         files: recorded size and SHA-256 of each file of the episode, by relative path.
         verifier: verifier that compares the files with ``files``.
 
@@ -106,8 +112,7 @@ def read_rows(
         # Zarr would read a chunk that is missing as zeros.
         verifier.verify(folder, own)
         array = zarr.open_array(path, mode="r", zarr_format=3)
-        if array.shape[0] != length:
-            raise ValueError(f"expected an array of length {length}, got {array.shape[0]}")
+        _check_layout(array, shape, dtype, sum(size for size, _ in own.values()))
         data = np.asarray(array[rows])
         verifier.verify(folder, own)  # nor has a file vanished while it was read
     except Exception as error:
@@ -117,18 +122,54 @@ def read_rows(
 
 def _write_array(path: Path, data: np.ndarray) -> None:
     """Writes an array as one Zarr shard of compressed chunks, each with a checksum."""
-    row_bytes = max(1, math.prod(data.shape[1:]) * data.itemsize)
-    rows = min(max(1, _CHUNK_BYTES // row_bytes), max(1, len(data)))
+    chunks, shards = _layout(data.shape, data.dtype)
     array = zarr.create_array(
         path,
         shape=data.shape,
         dtype=data.dtype,
-        chunks=(rows, *data.shape[1:]),
-        shards=(max(1, -(-len(data) // rows)) * rows, *data.shape[1:]),
+        chunks=chunks,
+        shards=shards,
         compressors=[ZstdCodec(level=1), Crc32cCodec()],
         config={"write_empty_chunks": True},  # black frames, too
     )
     array[...] = data
+
+
+def _layout(
+    shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the shapes of the chunks and of the shard of an array."""
+    length, row_bytes = shape[0], max(1, math.prod(shape[1:]) * dtype.itemsize)
+    rows = min(max(1, _CHUNK_BYTES // row_bytes), max(1, length))
+    return (rows, *shape[1:]), (max(1, -(-length // rows)) * rows, *shape[1:])
+
+
+def _check_layout(
+    array: "zarr.Array[Any]", shape: tuple[int, ...], dtype: np.dtype[Any], size: int
+) -> None:
+    """Checks that an array is as :func:`_write_array` writes it, and that its files can hold it.
+
+    Args:
+        array: array, of which nothing is read.
+        shape: expected shape.
+        dtype: expected dtype.
+        size: size of the array's files in bytes.
+
+    Raises:
+        ValueError: the array has another shape, dtype or layout, or more chunks than the index in
+            its shard can have entries.
+    """
+    chunks, shards = _layout(shape, dtype)
+    got = (array.shape, array.dtype, array.chunks, array.shards)
+    if got != (shape, dtype, chunks, shards):
+        raise ValueError(
+            f"expected an array of shape {shape} and dtype {dtype} in chunks of {chunks} and a "
+            f"shard of {shards}, got shape {got[0]}, dtype {got[1]}, chunks of {got[2]} and a "
+            f"shard of {got[3]}"
+        )
+    count = shards[0] // chunks[0]
+    if _INDEX_BYTES * count > size:
+        raise ValueError(f"expected an index of {count} chunks, got files of {size} bytes")
 
 
 def _damaged(path: Path, folder: Path, error: Exception) -> StoreError:

@@ -460,11 +460,18 @@ class RolloutStore:
         return self.summary(index).length + (name == "frames")
 
     def _read(self, index: int, name: str, start: int, stop: int | None) -> np.ndarray:
+        actions = self.metadata.action_space
+        row, dtype = {
+            "frames": (self.metadata.frame_shape, np.dtype(np.uint8)),
+            "actions": (actions.shape, actions.dtype),
+            "rewards": ((), np.dtype(np.float32)),
+        }[name]
         return read_rows(
             self._folder(index),
             name,
             slice(*self._bounds(index, name, start, stop)),
-            length=self._length(index, name),
+            shape=(self._length(index, name), *row),
+            dtype=dtype,
             files=self._read_attributes(index)["files"],
             verifier=self._verifier,
         )

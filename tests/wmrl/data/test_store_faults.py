@@ -19,11 +19,13 @@ from children import in_child
 from gymnasium.spaces import Box
 
 import wmrl.data._episode_files
+from wmrl.data._checksums import record_files
 from wmrl.data.frame_sampler import FrameSampler
 from wmrl.data.split import split_episodes
 from wmrl.data.statistics import report_store
 from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 from wmrl.storage import locks
+from wmrl.storage.reading import with_checksum, without_checksum
 
 METADATA = StoreMetadata(
     task="toy",
@@ -238,6 +240,60 @@ def test_a_damaged_index_is_not_trusted_at_all(tmp_path: Path) -> None:
     assert RolloutStore(tmp_path).summaries == lasting.summaries != store.summaries
     RolloutStore(tmp_path, "a")
     RolloutStore(tmp_path).verify()
+
+
+def forge(path: Path, changes: dict[str, Any], *, length: int) -> None:
+    """Changes the description of the frames of episode 0, and makes all checksums right again."""
+    folder = path / "episodes/00000000"
+    frames = folder / "frames/zarr.json"
+    frames.write_text(json.dumps(json.loads(frames.read_text()) | changes))
+    (path / "index.jsonl").unlink()
+    group = json.loads((folder / "zarr.json").read_text())
+    content = without_checksum(group["attributes"])
+    content["summary"]["length"] = length
+    files = record_files(folder)
+    content["files"] = {name: files[name] for name in content["files"]}
+    group["attributes"] = with_checksum(content)
+    (folder / "zarr.json").write_text(json.dumps(group))
+
+
+def test_a_forged_length_takes_no_memory(tmp_path: Path) -> None:
+    """A stranger's store of a few kilobytes cannot claim gigabytes of frames."""
+    resource = pytest.importorskip("resource")
+    length = 10**9
+    make_store(tmp_path)
+    chunks = {"chunk_shape": [2 * (length // 2 + 1), 4, 6, 3]}
+    forge(
+        tmp_path,
+        {
+            "shape": [length + 1, 4, 6, 3],
+            "chunk_grid": {"name": "regular", "configuration": chunks},
+        },
+        length=length,
+    )
+    store = RolloutStore(tmp_path)
+    assert store.summary(0).length == length
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(StoreError, match="expected an index of 500000001 chunks, got files of"):
+        store.frames(0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+@pytest.mark.parametrize(
+    ("changes", "length", "message"),
+    [
+        ({"data_type": "float64"}, 4, "expected an array of shape .* got .* dtype float64"),
+        ({"shape": [5, 4, 6, 3]}, 9, r"expected an array of shape \(10, 4, 6, 3\) .* got shape"),
+        ({"shape": [5, 400, 6, 3]}, 4, "expected an array of shape .* got shape"),
+    ],
+)
+def test_another_array_than_the_metadata_describe_is_refused(
+    tmp_path: Path, changes: dict[str, Any], length: int, message: str
+) -> None:
+    make_store(tmp_path)
+    forge(tmp_path, changes, length=length)
+    with pytest.raises(StoreError, match=message):
+        RolloutStore(tmp_path).frames(0)
 
 
 def test_special_files_are_refused_at_once(tmp_path: Path) -> None:
