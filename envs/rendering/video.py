@@ -111,7 +111,7 @@ def _write(path: Path, frames: Iterator[np.ndarray], *, fps: float, crf: int) ->
         options["output_params"] = ["-crf", str(crf), *options["output_params"]]
     first = next(frames)
     writer = imageio_ffmpeg.write_frames(
-        path,
+        path.absolute(),  # ffmpeg would read "a:b.mp4" as an address, and "-b.mp4" as an option
         (first.shape[1], first.shape[0]),
         fps=fps,
         quality=None,

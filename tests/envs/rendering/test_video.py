@@ -68,6 +68,17 @@ def test_a_video_replaces_the_one_before(tmp_path: Path) -> None:
     assert len(read_mp4(path)[1]) == 7
 
 
+@pytest.mark.parametrize("name", [":a/b.mp4", "a:b.mp4", "-b.mp4", "a%d.gif"])
+def test_names_mean_nothing_to_the_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    write_video(name, np.zeros((2, 32, 32, 3), np.uint8), fps=5)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+    assert Path(name).stat().st_size > 0
+
+
 def test_frames_that_fail_leave_what_was_there(tmp_path: Path) -> None:
     path = write_video(tmp_path / "video.mp4", squares(3))
     before = path.read_bytes()
