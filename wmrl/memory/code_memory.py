@@ -1,7 +1,7 @@
 """Memory with discrete latents, which predicts the codes of the next frame."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -45,6 +45,13 @@ class CodeMemoryConfig(TrainableMemoryConfig):
         context: number of agent steps that a Transformer attends to; ignored by an LSTM.
         token_dim: E, the number of features of each grid position. The codes of the next frame are
             predicted from these features.
+        kernel_size: height and width, in grid positions, of the convolution over the current codes;
+            two odd numbers. It should cover how far objects move in one agent step.
+        history: number of successive frames whose codes the convolution sees: the current frame,
+            and the frames before it. With two frames, it sees how objects move.
+        film: True to scale the features of the convolution by factors that depend on the output of
+            the sequence model, as in FiLM (Perez et al. 2018, https://arxiv.org/abs/1709.07871).
+            The prediction of where objects move to can then depend on the action.
         num_refinements: number of residual convolutional blocks, which exchange information between
             grid positions before the codes are predicted.
         loss_share: fraction of a batch's frames on which the negative log-likelihood is computed,
@@ -52,7 +59,8 @@ class CodeMemoryConfig(TrainableMemoryConfig):
             than all layers before it. A small fraction suffices, because the frames of a sequence
             are similar.
         decoding: ``"parallel"`` to predict the codes of a frame independently of each other;
-            ``"sequential"`` to predict each code given the codes before it, in raster order.
+            ``"sequential"`` to predict each code given the codes before it: row by row, or column
+            by column if the grid is wider than high, so that neighbors are close in this order.
     """
 
     grid: tuple[int, int] = (4, 4)
@@ -63,22 +71,28 @@ class CodeMemoryConfig(TrainableMemoryConfig):
     num_layers: int = 1
     context: int = 32
     token_dim: int = 128
+    kernel_size: tuple[int, int] = (3, 3)
+    history: int = 1
+    film: bool = False
     num_refinements: int = 1
     loss_share: float = 0.25
     decoding: Decoding = "parallel"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "grid", tuple(self.grid))
-        if len(self.grid) != 2:
-            raise ValueError(f"grid: expected a height and a width, got {self.grid}")
-        for side in self.grid:
-            check_int("grid", side, at_least=1)
+        for name in ("grid", "kernel_size"):
+            sides = tuple(getattr(self, name))
+            object.__setattr__(self, name, sides)
+            for side in sides:
+                check_int(name, side, at_least=1)
+        if not all(side % 2 for side in self.kernel_size):
+            raise ValueError(f"kernel_size: expected two odd numbers, got {self.kernel_size}")
         for name in ("codebook_size", "code_dim", "hidden_dim"):
             check_int(name, getattr(self, name), at_least=1)
         check_int("num_layers", self.num_layers, at_least=1, at_most=_MAX_LAYERS)
         check_int("context", self.context, at_least=1, at_most=_MAX_CONTEXT)
         check_int("token_dim", self.token_dim, at_least=1)
+        check_int("history", self.history, at_least=1, at_most=_MAX_CONTEXT)
         check_int("num_refinements", self.num_refinements, at_least=0, at_most=_MAX_LAYERS)
         check_float("loss_share", self.loss_share, above=0, at_most=1)
         check_choice("sequence_model", self.sequence_model, get_args(SequenceModelName))
@@ -119,7 +133,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
     A latent is the concatenation of the vectors of a frame's codes. At each step, the latent and
     the action are the input of a sequence model. The next code at each grid position is predicted
-    from the output of the sequence model and from a 3×3 convolution over the current codes. The
+    from the output of the sequence model and from a convolution over the current codes. The
     convolution helps because most objects move only a little in one step.
 
     The features for a controller are the sequence model's output at the *previous* step. Before the
@@ -168,7 +182,13 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
                 context=config.context,
             )
             self.places = nn.Linear(hidden, config.num_tokens * token)
-            self.around = nn.Conv2d(config.code_dim, token, 3, 1, 1)
+            height, width = config.kernel_size
+            self.around = nn.Conv2d(
+                config.history * config.code_dim,
+                token,
+                config.kernel_size,
+                padding=(height // 2, width // 2),
+            )
             self.heads = nn.Linear(hidden, 2)  # reward and termination
             self.refine = nn.Sequential(
                 *[_ResidualBlock(config.grid, token) for _ in range(config.num_refinements)]
@@ -180,6 +200,8 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
                 # The additional embedding K is the input before the first code.
                 self.embed = nn.Embedding(config.codebook_size + 1, token)
                 self.within = nn.GRU(2 * token, token, batch_first=True)
+            if config.film:
+                self.gain = nn.Linear(hidden, token)
         self.register_buffer("codebook", torch.zeros(config.codebook_size, config.code_dim))
         self.register_buffer("start_codes", torch.zeros(0, 1, config.num_tokens, dtype=torch.int16))
         self.register_buffer("start_actions", torch.zeros(0, 0, config.action_dim))
@@ -251,9 +273,18 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         return self.codebook[codes.long()].flatten(-2)
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns zero features ``(B, H)`` and the sequence model's initial state, as one tuple."""
-        features = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
-        return (features, *self.sequence_model.initial_state(batch_size))
+        """Returns the state before the first step, as one tuple.
+
+        It consists of features ``(B, H)`` and ``history - 1`` earlier latents ``(B, Z)``, all
+        zeros, and of the sequence model's initial state.
+        """
+        config = self.config
+        features = torch.zeros(batch_size, config.hidden_dim, device=self.device)
+        past = [
+            torch.zeros(batch_size, config.latent_dim, device=self.device)
+            for _ in range(config.history - 1)
+        ]
+        return (features, *past, *self.sequence_model.initial_state(batch_size))
 
     def features(self, state: MemoryState) -> Tensor:
         """Returns the last output of the sequence model, ``(B, H) float32``."""
@@ -276,14 +307,16 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         fresh = self.initial_state(len(latents))
         state = fresh if state is None else state
         inputs = torch.cat((latents, actions), -1)
+        frames = self._frames(latents, self._past(state), first)
+        past = [frame[:, -1] for frame in frames[:-1]]
         parts = []
         for start, stop in segments(first, latents.shape[1]):
             if first is not None:
                 state = select_states(first[:, start], fresh, state)
-            features, inner = self.sequence_model(inputs[:, start:stop], state[1:])
+            features, inner = self.sequence_model(inputs[:, start:stop], self._inner(state))
             parts.append(features)
-            state = (features[:, -1], *inner)
-        return self._predict(torch.cat(parts, 1), latents, dropout), state
+            state = (features[:, -1], *past, *inner)
+        return self._predict(torch.cat(parts, 1), frames, dropout), state
 
     def step(
         self,
@@ -297,8 +330,11 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
         :meth:`wmrl.memory.base.Memory.step` describes the arguments and the results.
         """
-        features, inner = self.sequence_model.step(torch.cat((latent, action), -1), state[1:])
-        return self._predict(features, latent, dropout), (features, *inner)
+        features, inner = self.sequence_model.step(
+            torch.cat((latent, action), -1), self._inner(state)
+        )
+        frames = (latent, *self._past(state))
+        return self._predict(features, frames, dropout), (features, *frames[:-1], *inner)
 
     def sample(
         self,
@@ -357,16 +393,55 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
             codes
         )
 
+    def _past(self, state: MemoryState) -> MemoryState:
+        """Returns the ``history - 1`` earlier latents of a state, the newest first."""
+        return state[1 : self.config.history]
+
+    def _inner(self, state: MemoryState) -> MemoryState:
+        """Returns the sequence model's part of a state."""
+        return state[self.config.history :]
+
+    def _frames(
+        self, latents: Tensor, past: MemoryState, first: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Returns the latents of each step, of the step before it, and so on.
+
+        Args:
+            latents: ``(B, T, Z)``, latents of T steps.
+            past: ``history - 1`` latents ``(B, Z)`` before these steps, the newest first.
+            first: ``(B, T) bool``, True where an episode starts, or None. Latents before the start
+                are replaced by zeros.
+
+        Returns:
+            ``history`` tensors ``(B, T, Z)``.
+        """
+        frames = [latents]
+        for latent in past:
+            before = torch.cat((latent[:, None], frames[-1][:, :-1]), 1)
+            frames.append(before if first is None else before.masked_fill(first[..., None], 0.0))
+        return tuple(frames)
+
     def _predict(
-        self, h: Tensor, latents: Tensor, dropout: torch.Generator | None
+        self, h: Tensor, frames: Sequence[Tensor], dropout: torch.Generator | None
     ) -> CodePrediction:
+        """Predicts the next step.
+
+        Args:
+            h: ``(..., H)``, outputs of the sequence model.
+            frames: latents ``(..., Z)`` of the current frame and of those before it, the newest
+                first.
+            dropout: source of dropout masks, or None.
+        """
         config = self.config
         reward, termination = self.heads(h).unbind(-1)  # before dropout
         if dropout is not None:
             h = drop(h, rate=config.dropout, generator=dropout)
         leading = h.shape[:-1]
-        now = latents.reshape(-1, *config.grid, config.code_dim).permute(0, 3, 1, 2)
-        around = self.around(now).permute(0, 2, 3, 1).reshape(*leading, config.num_tokens, -1)
+        maps = [frame.reshape(-1, *config.grid, config.code_dim) for frame in frames]
+        codes = torch.cat(maps, -1).permute(0, 3, 1, 2)
+        around = self.around(codes).permute(0, 2, 3, 1).reshape(*leading, config.num_tokens, -1)
+        if config.film:
+            around = around * (1 + self.gain(h)[..., None, :])
         places = self.places(h).view(*leading, config.num_tokens, config.token_dim) + around
         return CodePrediction(places, reward * (1.0 / config.reward_factor), termination)
 
@@ -376,10 +451,10 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         The logits at a position depend on the true codes at all previous positions, and on the
         features of all previous positions and of the position itself.
         """
+        places, codes = self._in_order(places), self._in_order(codes)
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))
-        logits: Tensor = self.classify(hidden + places)
-        return logits
+        return self._in_rows(self.classify(hidden + places))
 
     def _draw_sequentially(
         self, places: Tensor, temperature: float, generator: torch.Generator | None
@@ -387,13 +462,27 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         """Draws codes ``(B, T) int64`` one after another, each given the codes before it."""
         before = torch.full((len(places),), self.config.codebook_size, device=places.device)
         hidden, codes = None, []
-        for place in places.unbind(1):
+        for place in self._in_order(places).unbind(1):
             inputs = torch.cat((place, self.embed(before)), -1)[:, None]
             out, hidden = self.within(inputs, hidden)
             logits = self.classify(out[:, 0] + place)
             before = draw_codes(logits, temperature=temperature, generator=generator)
             codes.append(before)
-        return torch.stack(codes, 1)
+        return self._in_rows(torch.stack(codes, 1))
+
+    def _in_order(self, values: Tensor) -> Tensor:
+        """Sorts values ``(B, T, ...)`` at grid positions, given row by row, in decoding order."""
+        height, width = self.config.grid
+        if width <= height:
+            return values
+        return values.unflatten(1, (height, width)).transpose(1, 2).flatten(1, 2)
+
+    def _in_rows(self, values: Tensor) -> Tensor:
+        """Sorts values ``(B, T, ...)`` in decoding order row by row, the inverse of `_in_order`."""
+        height, width = self.config.grid
+        if width <= height:
+            return values
+        return values.unflatten(1, (width, height)).transpose(1, 2).flatten(1, 2)
 
 
 class _ResidualBlock(nn.Module):

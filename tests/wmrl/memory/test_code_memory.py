@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.memory.ensemble import CodeMemoryEnsemble
@@ -17,6 +18,9 @@ SIZES: dict[str, Any] = {
     "context": 4,
     "token_dim": 8,
 }
+
+
+FAST: dict[str, Any] = {"hidden_dim": 32, "dropout": 0.0, "token_dim": 16, "loss_share": 1.0}
 
 
 def make(**options: Any) -> CodeMemory:
@@ -91,6 +95,8 @@ def test_samples_follow_the_probabilities(decoding: str) -> None:
 @torch.no_grad()
 def test_temperature_makes_codes_less_certain(decoding: str) -> None:
     memory = make(decoding=decoding)
+    for parameter in memory.classify.parameters():
+        parameter *= 4
     start = memory.latents_of(torch.tensor([[3, 4, 0, 1, 2, 6]]))
     prediction, _ = memory.step(start, torch.ones(1, 2), memory.initial_state(1))
     many = prediction._replace(
@@ -107,16 +113,103 @@ def test_temperature_makes_codes_less_certain(decoding: str) -> None:
     assert kinds[0] < 0.5 * kinds[2]
 
 
+@pytest.mark.parametrize(
+    ("grid", "later"),
+    [((3, 2), [4, 5]), ((2, 3), [1, 4, 2, 5])],  # row by row, and column by column
+)
 @torch.no_grad()
-def test_sequential_codes_depend_on_those_before_them() -> None:
-    memory = make(decoding="sequential")
+def test_sequential_codes_depend_on_those_before_them(
+    grid: tuple[int, int], later: list[int]
+) -> None:
+    memory = make(decoding="sequential", grid=grid)
     places = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(0))
     codes = torch.tensor([[0, 1, 2, 3, 4, 5]])
     plain = memory._teacher_forced(places, codes)
     codes[0, 3] = 6
     changed = memory._teacher_forced(places, codes)
-    assert torch.equal(plain[:, :4], changed[:, :4])
-    assert not torch.isclose(plain[:, 4:], changed[:, 4:]).any()
+    earlier = sorted(set(range(6)) - set(later))
+    assert torch.equal(plain[:, earlier], changed[:, earlier])
+    assert not torch.isclose(plain[:, later], changed[:, later]).any()
+
+
+@pytest.mark.parametrize("grid", [(3, 2), (2, 3)])
+@torch.no_grad()
+def test_sequential_codes_are_drawn_at_their_places(grid: tuple[int, int]) -> None:
+    """At a low temperature, each drawn code is the likeliest, given the codes before it."""
+    memory = make(decoding="sequential", grid=grid)
+    places = 9 * torch.randn(20, 6, 8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    codes = memory._draw_sequentially(places, 1e-4, generator)
+    logits = memory._teacher_forced(places, codes)
+    assert torch.equal(logits.argmax(-1), codes)
+
+
+MOVING: dict[str, Any] = {"kernel_size": (1, 5), "history": 3, "film": True}
+
+
+@torch.no_grad()
+def test_the_convolution_sees_as_far_as_its_kernel() -> None:
+    memory = make(kernel_size=(1, 3), grid=(2, 4), num_refinements=0)
+    for parameter in memory.sequence_model.parameters():
+        parameter.zero_()  # the features depend on the convolution only
+    codes = torch.zeros(1, 1, 8, dtype=torch.long)
+
+    def places(codes: torch.Tensor) -> torch.Tensor:
+        return memory(memory.latents_of(codes), torch.zeros(1, 1, 2))[0].places[0, 0]
+
+    before = places(codes)
+    codes[..., 2] = 5
+    changed = (places(codes) != before).any(-1)
+    assert changed.tolist() == [False, True, True, True, False, False, False, False]
+
+
+@torch.no_grad()
+def test_history_ends_where_an_episode_starts() -> None:
+    """Frames before the start, and before the window, leave no trace; those after it do."""
+    memory = make(**MOVING)
+    sequences = batch(memory, steps=6)
+    latents, actions = sequences.latents[:, :6], sequences.actions
+    first = torch.zeros(3, 6, dtype=torch.bool)
+    first[:, 3] = True
+    whole = memory(latents, actions, first=first)[0].places
+    alone = memory(latents[:, 3:], actions[:, 3:])[0].places
+    torch.testing.assert_close(whole[:, 3:], alone)
+    joined = memory(latents, actions)[0].places
+    for step in (3, 4):  # two frames back, a history of three still sees the last episode
+        assert not torch.isclose(joined[:, step], whole[:, step]).all()
+    parts, state = memory(latents[:, :4], actions[:, :4])
+    rest, _ = memory(latents[:, 4:], actions[:, 4:], state=state)
+    torch.testing.assert_close(torch.cat((parts.places, rest.places), 1), joined)
+
+
+def test_a_code_memory_learns_speeds_and_jumps() -> None:
+    """A mark moves by twice the action, and goes on moving if the action is 0."""
+    memory = make(kernel_size=(1, 5), history=2, film=True, grid=(1, 8), codebook_size=7, **FAST)
+    optimizer = torch.optim.Adam(memory.parameters(), 1e-2)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(250):
+        place = torch.randint(8, (32,), generator=generator)
+        speed = torch.zeros(32, dtype=torch.long)
+        actions = torch.randint(-1, 2, (32, 6), generator=generator)
+        places = [place]
+        for t in range(6):
+            speed = torch.where(actions[:, t] != 0, 2 * actions[:, t], speed)
+            place = (place + speed) % 8
+            places.append(place)
+        codes = F.one_hot(torch.stack(places, 1), 8)
+        ones = torch.ones(32, 6, dtype=torch.bool)
+        sequences = SequenceBatch(
+            latents=memory.latents_of(codes),
+            actions=actions[..., None].float().expand(-1, -1, 2),
+            rewards=torch.zeros(32, 6),
+            terminated=~ones,
+            mask=ones,
+        )
+        optimizer.zero_grad()
+        loss, parts = memory.loss(sequences, generator)
+        loss.backward()
+        optimizer.step()
+    assert parts["nll"] < 0.05  # the entropy of a mark anywhere is log(8) / 8 = 0.26 per code
 
 
 def test_the_loss_is_made_of_its_parts() -> None:
@@ -252,6 +345,9 @@ def test_start_states_are_kept_as_codes() -> None:
         ({"grid": (0, 2)}, "grid: expected at least 1, got 0"),
         ({"codebook_size": 0}, "codebook_size: expected at least 1"),
         ({"sequence_model": "gru"}, r"sequence_model: expected one of .*, got 'gru'"),
+        ({"kernel_size": (3, 4)}, r"kernel_size: expected two odd numbers, got \(3, 4\)"),
+        ({"kernel_size": (3,)}, r"kernel_size: expected 2 items, got \(3,\)"),
+        ({"history": 0}, "history: expected at least 1, got 0"),
         ({"decoding": "random"}, r"decoding: expected one of .*, got 'random'"),
         ({"dropout": 1.0}, "dropout: expected below 1, got 1.0"),
         ({"reward_scale": 0.0}, "reward_scale: expected above 0"),
