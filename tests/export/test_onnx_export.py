@@ -101,6 +101,9 @@ def make_memory(kind: str) -> Memory[Any]:
         "transformer": lambda: make_code_memory(
             replace(CODES, sequence_model="transformer", context=5)
         ),
+        "moving codes": lambda: make_code_memory(
+            replace(CODES, kernel_size=(1, 3), history=3, film=True)
+        ),
     }[kind]()
 
 
@@ -241,13 +244,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OnnxEx
 Exported = Callable[[str], OnnxExport]
 
 
-MEMORIES = ("mdn-rnn", "ensemble", "code ensemble", "transformer")
+MEMORIES = ("mdn-rnn", "ensemble", "code ensemble", "transformer", "moving codes")
 
 
 @pytest.mark.parametrize(
     ("kind", "steps"),
     [
-        *zip(MEMORIES, (1000, 50, 50, 50), strict=True),
+        *zip(MEMORIES, (1000, 50, 50, 50, 50), strict=True),
         *(pytest.param(kind, 1000, marks=pytest.mark.slow) for kind in MEMORIES[1:]),
     ],
 )
