@@ -50,6 +50,17 @@ class Args:
     decoding: Literal["parallel", "sequential"] = "parallel"
     """Model over codes: predict the codes of a frame all at once (parallel) or one by one
     (sequential)."""
+    token_dim: int = 128
+    """Model over codes: number of features of each position in the grid of codes."""
+    kernel_size: tuple[int, int] = (3, 3)
+    """Model over codes: height and width of the convolution over the current codes, two odd
+    numbers. It should cover how far objects move in one agent step."""
+    history: int = 1
+    """Model over codes: number of successive frames whose codes the convolution sees. With two
+    frames, it sees how objects move."""
+    modulation: bool = False
+    """Model over codes: scale the features of the convolution by factors that depend on the actions
+    so far."""
     dropout: float = 0.1
     """Dropout rate of the memory state h in training, and in dreams that enable dropout."""
     reward_weight: float = 2.0
@@ -154,7 +165,15 @@ def _model(args: Args, task: str) -> "MDNRNNConfig | CodeMemoryConfig":
         shared["hidden_dim"] = args.hidden_dim
     if args.kind == "mdn":
         return MDNRNNConfig(num_mixtures=args.num_mixtures, **shared)
-    return CodeMemoryConfig(sequence_model=args.sequence_model, decoding=args.decoding, **shared)
+    return CodeMemoryConfig(
+        sequence_model=args.sequence_model,
+        decoding=args.decoding,
+        token_dim=args.token_dim,
+        kernel_size=args.kernel_size,
+        history=args.history,
+        modulation=args.modulation,
+        **shared,
+    )
 
 
 def _training(args: Args) -> "MemoryTrainingConfig":

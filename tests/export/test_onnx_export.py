@@ -102,7 +102,7 @@ def make_memory(kind: str) -> Memory[Any]:
             replace(CODES, sequence_model="transformer", context=5)
         ),
         "moving codes": lambda: make_code_memory(
-            replace(CODES, kernel_size=(1, 3), history=3, film=True)
+            replace(CODES, kernel_size=(1, 3), history=3, modulation=True)
         ),
     }[kind]()
 

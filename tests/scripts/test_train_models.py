@@ -185,6 +185,7 @@ def test_an_ensemble_over_codes_is_trained(
         "transformer",
         "--decoding",
         "sequential",
+        *("--token-dim", "8", "--kernel-size", "1", "5", "--history", "2", "--modulation"),
         "--sequence-length",
         "5",
     ]
@@ -192,7 +193,10 @@ def test_an_ensemble_over_codes_is_trained(
     memory = load_memory(tmp_path / "artifact", device="cpu")
     assert type(memory).__name__ == "CodeMemoryEnsemble"
     assert memory.config.member["sequence_model"] == "transformer"
-    assert memory.config.member["decoding"] == "sequential"
+    member = memory.config.member
+    assert member["decoding"] == "sequential"
+    assert (member["token_dim"], tuple(member["kernel_size"])) == (8, (1, 5))
+    assert (member["history"], member["modulation"]) == (2, True)
 
 
 @pytest.mark.slow

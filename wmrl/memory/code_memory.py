@@ -49,9 +49,10 @@ class CodeMemoryConfig(TrainableMemoryConfig):
             two odd numbers. It should cover how far objects move in one agent step.
         history: number of successive frames whose codes the convolution sees: the current frame,
             and the frames before it. With two frames, it sees how objects move.
-        film: True to scale the features of the convolution by factors that depend on the output of
-            the sequence model, as in FiLM (Perez et al. 2018, https://arxiv.org/abs/1709.07871).
-            The prediction of where objects move to can then depend on the action.
+        modulation: True to scale the features of the convolution by factors that depend on the
+            output of the sequence model (feature-wise linear modulation, Perez et al. 2018,
+            https://arxiv.org/abs/1709.07871). The prediction of where objects move to can then
+            depend on the action.
         num_refinements: number of residual convolutional blocks, which exchange information between
             grid positions before the codes are predicted.
         loss_share: fraction of a batch's frames on which the negative log-likelihood is computed,
@@ -73,7 +74,7 @@ class CodeMemoryConfig(TrainableMemoryConfig):
     token_dim: int = 128
     kernel_size: tuple[int, int] = (3, 3)
     history: int = 1
-    film: bool = False
+    modulation: bool = False
     num_refinements: int = 1
     loss_share: float = 0.25
     decoding: Decoding = "parallel"
@@ -200,7 +201,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
                 # The additional embedding K is the input before the first code.
                 self.embed = nn.Embedding(config.codebook_size + 1, token)
                 self.within = nn.GRU(2 * token, token, batch_first=True)
-            if config.film:
+            if config.modulation:
                 self.gain = nn.Linear(hidden, token)
         self.register_buffer("codebook", torch.zeros(config.codebook_size, config.code_dim))
         self.register_buffer("start_codes", torch.zeros(0, 1, config.num_tokens, dtype=torch.int16))
@@ -440,7 +441,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         maps = [frame.reshape(-1, *config.grid, config.code_dim) for frame in frames]
         codes = torch.cat(maps, -1).permute(0, 3, 1, 2)
         around = self.around(codes).permute(0, 2, 3, 1).reshape(*leading, config.num_tokens, -1)
-        if config.film:
+        if config.modulation:
             around = around * (1 + self.gain(h)[..., None, :])
         places = self.places(h).view(*leading, config.num_tokens, config.token_dim) + around
         return CodePrediction(places, reward * (1.0 / config.reward_factor), termination)

@@ -24,7 +24,7 @@ MEMORIES: dict[str, Callable[[], Memory[Any]]] = {
     "CodeMemory, Transformer": lambda: _discrete(sequence_model="transformer"),
     "CodeMemory, in order": lambda: _discrete(decoding="sequential"),
     "CodeMemory, of moving objects": lambda: _discrete(
-        kernel_size=(1, 5), history=3, film=True, decoding="sequential"
+        kernel_size=(1, 5), history=3, modulation=True, decoding="sequential"
     ),
     "CodeMemoryEnsemble": lambda: CodeMemoryEnsemble.of([_discrete(), _discrete(seed=1)]),
 }

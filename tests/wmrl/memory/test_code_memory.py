@@ -144,7 +144,7 @@ def test_sequential_codes_are_drawn_at_their_places(grid: tuple[int, int]) -> No
     assert torch.equal(logits.argmax(-1), codes)
 
 
-MOVING: dict[str, Any] = {"kernel_size": (1, 5), "history": 3, "film": True}
+MOVING: dict[str, Any] = {"kernel_size": (1, 5), "history": 3, "modulation": True}
 
 
 @torch.no_grad()
@@ -184,7 +184,9 @@ def test_history_ends_where_an_episode_starts() -> None:
 
 def test_a_code_memory_learns_speeds_and_jumps() -> None:
     """A mark moves by twice the action, and goes on moving if the action is 0."""
-    memory = make(kernel_size=(1, 5), history=2, film=True, grid=(1, 8), codebook_size=7, **FAST)
+    memory = make(
+        kernel_size=(1, 5), history=2, modulation=True, grid=(1, 8), codebook_size=7, **FAST
+    )
     optimizer = torch.optim.Adam(memory.parameters(), 1e-2)
     generator = torch.Generator().manual_seed(0)
     for _ in range(250):
