@@ -58,9 +58,9 @@ class Args:
     rounds: int = 5
     """Number of rounds. Each round collects rollouts, trains the world model, and trains the
     agent."""
-    latents: Literal["continuous", "discrete"] = "continuous"
+    latents: Literal["continuous", "discrete"] | None = None
     """Kind of latents. Continuous: a VAE and an MDN-RNN. Discrete: a VQ-VAE and a memory model over
-    its codes."""
+    its codes. If not given, discrete for take-cover, and continuous for other tasks."""
     real: bool = True
     """Fine-tune the agent in the real game at the end."""
     seed: int = 0

@@ -256,7 +256,7 @@ class TrainingPlan:
         minutes: float,
         *,
         task: Task = CAR_RACING,
-        latents: Literal["continuous", "discrete"] = "continuous",
+        latents: Literal["continuous", "discrete"] | None = None,
         rounds: int = 5,
         fine_tuning: bool = True,
         real_frames: int | None = None,
@@ -281,7 +281,9 @@ class TrainingPlan:
                 tuned settings (:data:`~wmrl.agents.pipeline.presets.PRESETS`).
             latents: ``"continuous"`` for a VAE and an MDN-RNN, or ``"discrete"`` for a VQ-VAE and a
                 memory model with discrete latents. A memory model with discrete latents learns more
-                slowly, so it gets twice the training time, and the fine-tuning gets less.
+                slowly, so it gets twice the training time, and the fine-tuning gets less. None for
+                the kind that the task's tuned settings name, or continuous latents without such
+                settings.
             rounds: number of rounds of data collection and training.
             fine_tuning: False for a plan without fine-tuning in the real game.
             real_frames: limit on the number of frames of the real game, for the data collection and
@@ -292,10 +294,12 @@ class TrainingPlan:
             ValueError: ``minutes`` is not above 0, or another argument is out of range.
         """
         hours = check_float("minutes", minutes, above=0) / 60
-        check_choice("latents", latents, ("continuous", "discrete"))
         check_int("rounds", rounds, at_least=1)
         if real_frames is not None:
             check_int("real_frames", real_frames, at_least=100 * rounds * task.frame_skip)
+        preset = preset_of(task.name)
+        latents = preset.latents if latents is None else latents
+        check_choice("latents", latents, ("continuous", "discrete"))
         discrete = latents == "discrete"
         # More than a million agent steps of four frames per round do not help.
         frames = min(hours, 4.0) * task.frame_skip / 4
@@ -306,28 +310,30 @@ class TrainingPlan:
             share = (1 - _FINE_TUNING_SHARE) if fine_tuning else 1.0
             scale = min(1.0, share * real_frames / (first + (rounds - 1) * later))
             first, later = max(1, int(first * scale)), max(1, int(later * scale))
-        preset = preset_of(task.name)
         starts = StartStatesConfig(max_states=1024)
+        training: dict[str, Any] = {
+            "steps": 100_000,
+            "sequence_length": preset.sequence_length,
+            "start_states": starts,
+        }
         memory = (
-            MemoryTrainingConfig.discrete(steps=100_000, start_states=starts)
+            MemoryTrainingConfig.discrete(**training)
             if discrete
-            else MemoryTrainingConfig(
-                steps=100_000, sequence_length=preset.sequence_length, start_states=starts
-            )
+            else MemoryTrainingConfig(**training)
         )
         vision = TrainingConfig(steps=1_000_000)
         score_episodes = max(_LEAST_EPISODES, round(50 * min(hours, 1.0)))
         by_time: dict[str, Any] = {"steps": 1_000_000_000, "anneal_by": "time"}
         plan = cls(
             rounds=rounds,
-            vision=VQVAEConfig()
+            vision=preset.vqvae
             if discrete
             else VAEConfig(
                 latent_dim=preset.latent_dim,
                 pixel_variance=preset.pixel_variance,
                 mean_frame=preset.mean_frame,
             ),
-            memory=CodeMemoryConfig(reward_scale=preset.reward_scale)
+            memory=replace(preset.code_memory, reward_scale=preset.reward_scale)
             if discrete
             else MDNRNNConfig(reward_scale=preset.reward_scale, features=preset.features),
             num_members=preset.num_members,

@@ -1,12 +1,15 @@
 """Settings of the training loop that were tuned for single games."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.core.config import check_fields
-from wmrl.core.validation import check_float, check_int
+from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.envs.tasks.task import split_variant
+from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.mdn_rnn import LSTMFeatures
+from wmrl.vision.vqvae import VQVAEConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +19,18 @@ class TaskPreset:
     The default values are for games without tuned settings.
 
     Attributes:
+        latents: kind of latents by default. ``"continuous"``: a VAE and an MDN-RNN. ``"discrete"``:
+            a VQ-VAE and a memory model over its codes.
+        vqvae: configuration of the vision model with discrete latents.
+        code_memory: configuration of the memory model with discrete latents. Its ``reward_scale``
+            is replaced.
         pixel_variance: value of ``pixel_variance`` in :class:`~wmrl.vision.vae.VAEConfig`.
         latent_dim: value of ``latent_dim`` in the same configuration.
         mean_frame: value of ``mean_frame`` in the same configuration.
         reward_scale: value of ``reward_scale`` in
             :class:`~wmrl.memory.trainable.TrainableMemoryConfig`.
         features: value of ``features`` in :class:`~wmrl.memory.mdn_rnn.MDNRNNConfig`.
-        sequence_length: number of agent steps of each sequence on which a memory model with
-            continuous latents is trained.
+        sequence_length: number of agent steps of each sequence on which a memory model is trained.
         num_members: value of ``num_members`` in :class:`~wmrl.agents.pipeline.plan.TrainingPlan`,
             as all following values.
         noise_floor: value of ``noise_floor``, for continuous latents.
@@ -42,6 +49,9 @@ class TaskPreset:
         ValueError: an attribute is out of range.
     """
 
+    latents: Literal["continuous", "discrete"] = "continuous"
+    vqvae: VQVAEConfig = field(default_factory=VQVAEConfig)
+    code_memory: CodeMemoryConfig = field(default_factory=CodeMemoryConfig)
     pixel_variance: float | None = None
     latent_dim: int = 32
     mean_frame: bool = True
@@ -65,6 +75,7 @@ class TaskPreset:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_choice("latents", self.latents, ("continuous", "discrete"))
         for name in ("latent_dim", "sequence_length", "num_members", "vision_rounds"):
             check_int(name, getattr(self, name), at_least=1)
         if self.dream_frames is not None:
@@ -82,6 +93,13 @@ PRESETS = {
         pixel_variance=0.5, mean_frame=False, reward_scale=0.1, ppo_reward_scale=0.05
     ),
     "take-cover": TaskPreset(
+        # Codes of 8×8 pixels show distant fireballs. Near ones cross up to five codes in an agent
+        # step, which the memory model must see.
+        latents="discrete",
+        vqvae=VQVAEConfig(num_downsamplings=3, codebook_size=64, code_dim=8),
+        code_memory=CodeMemoryConfig(
+            token_dim=64, kernel_size=(3, 11), history=2, modulation=True, decoding="sequential"
+        ),
         pixel_variance=0.05,
         mean_frame=False,
         latent_dim=64,
