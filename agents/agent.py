@@ -150,6 +150,9 @@ class Agent(ABC):
     ) -> WorldModel:
         """Opens the world model that the agent was trained with.
 
+        For an agent that was saved without a reference to its world model, give both the task and
+        the vision model.
+
         Args:
             task: task that the agent was trained on, or a text by which
                 :func:`~wmrl.envs.tasks.registry.find_task` finds this task, such as the id of an
@@ -157,11 +160,13 @@ class Agent(ABC):
             vision: name of a shipped vision model, or path of a vision model. If None, the vision
                 model to which :attr:`world_model` refers.
             memory: name of a shipped memory model, or path of a memory model. If None, the memory
-                model to which :attr:`world_model` refers.
+                model to which :attr:`world_model` refers; without a reference, the shipped memory
+                model that was trained on the vision model.
             device: device of the models.
 
         Raises:
-            ArtifactError: the agent has no reference to a world model; or the task in the reference
+            ArtifactError: the agent has no reference to a world model, and ``task`` or ``vision``
+                is None; or the task in the reference
                 is unknown; or a model is missing, damaged, or not the model that the agent was
                 trained with.
             ValueError: ``device`` or ``task`` does not exist, or ``task`` is not the task that the
@@ -169,9 +174,11 @@ class Agent(ABC):
             ImportError: the module of ``task`` cannot be imported.
         """
         if self.world_model is None:
+            if task is not None and vision is not None:
+                return WorldModel.open(task, vision, memory or "auto", device=device)
             raise ArtifactError(
-                "agent: expected a reference to its world model, got none; set agent.world_model "
-                "to a WorldModelRef, or open the world model with WorldModel.open"
+                "agent: expected a reference to its world model, got none; name the task, the "
+                "vision model and the memory model, or set agent.world_model to a WorldModelRef"
             )
         return self.world_model.open(task=task, vision=vision, memory=memory, device=device)
 

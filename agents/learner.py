@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
 from wmrl.core.validation import check_float, check_int
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage.run import Checkpoint, Run
 from wmrl.training.callback_list import CallbackList
 from wmrl.training.callbacks import Callback, RunContext
@@ -118,6 +119,7 @@ class Learner(ABC):
                     f"on the share of {self._limit} that are done, so the result differs from that "
                     "of a run that had this limit from the start; for the result of such a run, "
                     "choose another folder",
+                    WMRLWarning,
                     stacklevel=3,
                 )
         except BaseException:

@@ -7,9 +7,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self, TextIO
+
+from wmrl.core.warning import WMRLWarning
 
 _PLAIN = {
     "≥": ">=",
@@ -117,22 +118,10 @@ def show_warning(
     For a warning of this package, only the text is printed. For any other warning, the file and
     the line of code are also printed.
     """
-    own = category.__module__.startswith("wmrl.") or (
-        category is UserWarning and filename.startswith(tuple(_own_folders()))
-    )
+    own = issubclass(category, WMRLWarning)
     text = warnings.formatwarning(message, category, filename, lineno, line)
     with suppress(OSError):
         print(f"wmrl: warning: {message}" if own else text, file=file or sys.stderr)
-
-
-def _own_folders() -> Iterator[str]:
-    """Yields the folders of this package's source code.
-
-    In an editable installation, they are not all below one folder.
-    """
-    for name in ("wmrl", "wmrl.agents", "wmrl.envs", "wmrl.scripts"):
-        if name in sys.modules:
-            yield from (f"{path}{os.sep}" for path in sys.modules[name].__path__)
 
 
 def table_text(text: str) -> str:

@@ -35,6 +35,7 @@ from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.core.seeding import integer_seed
 from wmrl.core.strict_json import jsonable
 from wmrl.core.validation import check_int, check_seed
+from wmrl.core.warning import WMRLWarning
 from wmrl.data.reward_scale import return_std
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv
@@ -507,6 +508,10 @@ def _scored(stage: Path) -> bool:
         for path in paths:
             EvaluationResult.load(path)
     except ValueError as error:
-        warnings.warn(f"{error} (no action is needed: the agent is evaluated again)", stacklevel=2)
+        warnings.warn(
+            f"{error} (no action is needed: the agent is evaluated again)",
+            WMRLWarning,
+            stacklevel=2,
+        )
         return False
     return True

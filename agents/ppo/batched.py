@@ -14,9 +14,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from torch import Tensor
 
+from wmrl.agents.sb3.global_rng import global_state, set_global_state
 from wmrl.agents.sb3.vec_env import SB3VecEnv
 from wmrl.core.action_spec import ActionSpec
 
+_ROLLOUT = "rollout."
 # Other metrics of SB3 are NaN where there is nothing to average.
 _TERMS = (
     "train/loss",
@@ -134,30 +136,49 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         self.policy.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def rollout_tensors(self) -> dict[str, Tensor]:
-        """Returns all else that the next rollout depends on, for a checkpoint between rollouts.
+        """Returns what the next rollout depends on, besides the :meth:`training_tensors`.
 
-        Possible if the environment can be cloned. The states of the global random generators are
-        not included.
+        This includes the states of the environment, which must be one that can be cloned, and of
+        the global random generators. All names start with ``"rollout."``.
         """
         episodes = [[entry["r"], entry["l"], entry["t"]] for entry in self.ep_info_buffer]
-        return {
-            "last.observations": torch.tensor(self._last_obs),
-            "last.starts": torch.tensor(self._last_episode_starts),
-            "last.episodes": torch.tensor(episodes, dtype=torch.float64).view(-1, 3),
+        tensors = {
+            "observations": torch.tensor(self._last_obs),
+            "starts": torch.tensor(self._last_episode_starts),
+            "episodes": torch.tensor(episodes, dtype=torch.float64).view(-1, 3),
             **{f"env.{name}": tensor for name, tensor in self.env.clone_state().items()},
+            **{f"generators.{name}": tensor for name, tensor in global_state().items()},
         }
+        return {f"{_ROLLOUT}{name}": tensor for name, tensor in tensors.items()}
 
     def load_rollout_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continues from a result of :meth:`rollout_tensors`."""
-        self.env.restore_state(_below("env.", tensors))
-        self._last_obs = tensors["last.observations"].numpy(force=True).copy()
-        self._last_episode_starts = tensors["last.starts"].numpy(force=True).copy()
-        entries = tensors["last.episodes"].tolist()
+        """Continues from a result of :meth:`rollout_tensors`.
+
+        This also sets the global random generators.
+        """
+        rollout = _below(_ROLLOUT, tensors)
+        self.restore_env(tensors)
+        self._last_obs = rollout["observations"].numpy(force=True).copy()
+        self._last_episode_starts = rollout["starts"].numpy(force=True).copy()
         self.ep_info_buffer = deque(
-            ({"r": r, "l": int(length), "t": t} for r, length, t in entries),
+            ({"r": r, "l": int(length), "t": t} for r, length, t in rollout["episodes"].tolist()),
             maxlen=self._stats_window_size,
         )
         self.ep_success_buffer = deque(maxlen=self._stats_window_size)
+        set_global_state(_below("generators.", rollout))
+
+    def restore_env(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restores the environment's part of a result of :meth:`rollout_tensors`.
+
+        Raises:
+            KeyError, ValueError: the tensors are not those of an environment of this kind.
+        """
+        self.env.restore_state(_below("env.", _below(_ROLLOUT, tensors)))
+
+    @staticmethod
+    def only_rollout_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns those of the tensors of a checkpoint that :meth:`rollout_tensors` returned."""
+        return {name: tensor for name, tensor in tensors.items() if name.startswith(_ROLLOUT)}
 
     def restart(self) -> None:
         """Clears the episode statistics, and makes the next rollout reset the environments."""

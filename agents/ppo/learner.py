@@ -17,7 +17,7 @@ from wmrl.agents.learner import AgentLearner, check_limits
 from wmrl.agents.ppo.batched import BatchedPPO
 from wmrl.agents.ppo.config import ACTIVATIONS, PPOConfig
 from wmrl.agents.sb3.agent import SB3Agent
-from wmrl.agents.sb3.global_rng import global_state, isolated_randomness, set_global_state
+from wmrl.agents.sb3.global_rng import isolated_randomness
 from wmrl.agents.sb3.vec_env import SB3VecEnv
 from wmrl.agents.seeds import training_seed
 from wmrl.agents.world_model_ref import WorldModelRef
@@ -26,6 +26,7 @@ from wmrl.core.device import torch_threads
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_seed
+from wmrl.storage.run import RunError
 from wmrl.training.callbacks import Callback
 from wmrl.training.progress import Advance, progress_bar
 
@@ -46,7 +47,7 @@ class PPOLearner(AgentLearner):
     In dreams, there is also a checkpoint every five seconds within a chunk, because the state of a
     dream can be saved (:meth:`DreamVectorEnv.clone_state
     <wmrl.envs.DreamVectorEnv.clone_state>`). The state of a game cannot be saved in general, so
-    that an interruption costs what the game has played in the current chunk.
+    that an interruption loses the rollouts of the current chunk.
 
     Args:
         env: vector environment with autoreset mode ``SAME_STEP``. After a reset, its episodes must
@@ -115,7 +116,9 @@ class PPOLearner(AgentLearner):
         self.steps, self.seconds = 0, 0.0
         self._chunk, self._fraction = 0, 0.0
         self._rollout = 0  # number of rollouts of the current chunk that are done
-        self._streams: dict[str, torch.Tensor] = {}  # global generators, within a chunk
+        # What the next rollout of the chunk depends on, at a checkpoint within the chunk.
+        self._pause: dict[str, torch.Tensor] = {}
+        self._stopping = False  # True if a callback has ended the training within the chunk
         self._cut = False  # True if the last chunk had fewer rollouts than the others
         self._scheduled = (
             config.learning_rate != config.learning_rate_final
@@ -167,8 +170,8 @@ class PPOLearner(AgentLearner):
                 does not count as training time.
             evaluate_every: number of chunks between evaluations.
             callbacks: callbacks, as in :meth:`Learner.learn <wmrl.agents.Learner.learn>`. At
-                each checkpoint, a row is logged for each rollout since the last one. The callbacks
-                are told of checkpoints at the ends of chunks only.
+                each checkpoint, a row is logged for each rollout since the last checkpoint. The
+                callbacks are told of checkpoints at the ends of chunks only.
             progress: True to show a progress bar.
 
         Returns:
@@ -181,6 +184,8 @@ class PPOLearner(AgentLearner):
             ValueError: ``max_seconds`` or ``evaluate_every`` is out of range.
         """
         limit = check_limits(max_seconds, evaluate_every)
+        if self._rollout and not self._pause:  # interrupted since the last checkpoint
+            self._rollout = 0
         with (
             torch_threads(self.threads),
             self._callback_list(
@@ -200,17 +205,21 @@ class PPOLearner(AgentLearner):
                 seconds=self.seconds,
             ) as advance,
         ):
-            while not self.done and self.seconds < limit and (self._rollout or not running.stopped):
+            while not self.done and self.seconds < limit:
+                if self._rollout == 0 and (running.stopped or self._stopping):
+                    break
                 rows = self._learn_rollouts(limit, advance)
                 complete = self._rollout == 0
                 if complete and evaluator is not None and self._chunk % evaluate_every == 0:
                     rows[self.steps] |= evaluator(self.agent)
                 for step, values in rows.items():
                     running.log(step, values)
+                self._stopping |= running.stopped
                 running.sync()
                 path = self._checkpoint()
                 if complete:
                     running.checkpoint(self.steps, path)
+        self._stopping = False
         return self
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
@@ -288,7 +297,8 @@ class PPOLearner(AgentLearner):
         last_checkpoint = self.seconds
         with isolated_randomness(integer_seed(self._seed, "ppo", self._chunk)):
             if self._rollout:
-                set_global_state(self._streams)
+                pause, self._pause = self._pause, {}
+                model.load_rollout_tensors(pause)
             else:
                 self._reset_env()
             while self._rollout < config.chunk_rollouts:
@@ -297,7 +307,7 @@ class PPOLearner(AgentLearner):
                     and self.env.can_be_cloned
                     and self.seconds - last_checkpoint >= _CHECKPOINT_SECONDS
                 ):
-                    self._streams = global_state()
+                    self._pause = model.rollout_tensors()
                     return rows
                 started = time.perf_counter()
                 self._fraction = self._progress(limit)
@@ -338,31 +348,42 @@ class PPOLearner(AgentLearner):
             "chunk": self._chunk,
             "rollout": self._rollout,
             "seconds": self.seconds,
+            "stopping": self._rollout > 0 and self._stopping,
         }
-        tensors = self._model.training_tensors()
-        if self._rollout:
-            tensors |= self._model.rollout_tensors()
-            tensors |= {f"streams.{name}": tensor for name, tensor in self._streams.items()}
+        tensors = self._model.training_tensors() | self._pause
         return self._save_checkpoint(_CHECKPOINT, tensors, state, cut=self._cut)
 
     def _restore(self) -> None:
-        checkpoint = self._load_checkpoint(
-            _CHECKPOINT, at="steps", limit=self.config.steps, device=self._model.device
-        )
+        checkpoint = self._load_checkpoint(_CHECKPOINT, at="steps", limit=self.config.steps)
         if checkpoint is None:
             return
         tensors, state = checkpoint.tensors, checkpoint.state
         self._model.load_training_tensors(tensors)
         self.steps, self._chunk, self.seconds = state["steps"], state["chunk"], state["seconds"]
         self._rollout = state.get("rollout", 0)
+        self._stopping = state.get("stopping", False)
         if self._rollout:
-            self._model.load_rollout_tensors(tensors)
-            self._streams = {
-                name.removeprefix("streams."): tensor
-                for name, tensor in tensors.items()
-                if name.startswith("streams.")
-            }
+            self._pause = self._model.only_rollout_tensors(tensors)
+            self._restore_env(checkpoint.path)
         self._model.num_timesteps = self.steps
+
+    def _restore_env(self, path: Path) -> None:
+        """Restores the dreams from a checkpoint within a chunk.
+
+        Raises:
+            RunError: the environment does not consist of dreams with the same world model.
+        """
+        problem = f"got a {type(self.env.env).__name__}, whose state cannot be restored"
+        if self.env.can_be_cloned:
+            try:
+                self._model.restore_env(self._pause)
+                return
+            except (KeyError, ValueError) as error:
+                problem = f"got others ({error})"
+        raise RunError(
+            f"{path}: expected the dreams in which the training began, {problem}; give the same "
+            "environment, or choose another folder to start again"
+        )
 
 
 def _note(logged: Mapping[str, float]) -> str:

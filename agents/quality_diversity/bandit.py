@@ -13,6 +13,7 @@ from ribs.emitters import EmitterBase
 
 from wmrl.agents.quality_diversity.initialization import checked_evaluations
 from wmrl.core.validation import check_choice, check_float, check_int
+from wmrl.core.warning import WMRLWarning
 
 
 class SlidingWindowUCB:
@@ -353,11 +354,11 @@ def _checked_field(name: str, value: Any, count: int) -> np.ndarray | None:
     return array
 
 
-class EmptyArchiveWarning(UserWarning):
+class EmptyArchiveWarning(WMRLWarning):
     """Warning that an archive is still empty, because it accepted none of the added solutions."""
 
 
-class BelowOffsetWarning(UserWarning):
+class BelowOffsetWarning(WMRLWarning):
     """Warning that objectives are below an archive's ``qd_score_offset``.
 
     Such objectives decrease the QD score.

@@ -311,7 +311,7 @@ def open_for_collection(
     Raises:
         ArtifactError: the world model cannot be opened.
     """
-    own = agent.world_model is not None and agent.world_model.task == task.name
+    own = agent.world_model is None or agent.world_model.task == task.name
     return agent.open_world_model(
         task=task if own else None, vision=vision, memory=memory, device=device
     )

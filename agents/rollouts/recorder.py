@@ -8,7 +8,7 @@ import numpy as np
 from wmrl.agents.rollouts.exploration import ActionStream, ExplorationPolicy
 from wmrl.agents.rollouts.frame_policy import FramePolicy
 from wmrl.agents.seeds import training_seed
-from wmrl.core.frame_stacks import newest_frames
+from wmrl.core.frames import newest_frames
 from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import Episode
 from wmrl.envs.frames.vector import FrameVectorEnv

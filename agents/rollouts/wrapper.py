@@ -10,7 +10,7 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from wmrl.core.action_spec import ActionSpec
-from wmrl.core.frame_stacks import newest_frames
+from wmrl.core.frames import newest_frames
 from wmrl.core.strict_json import jsonable
 from wmrl.core.validation import check_frame, check_int
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from wmrl.core.action_spec import ActionSpec
 from wmrl.core.validation import check_seed
+from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.tasks.task import completed_slots
 
 Indices = int | Sequence[int] | None
@@ -260,8 +261,18 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
 
     @property
     def can_be_cloned(self) -> bool:
-        """True if the environment has the methods ``clone_state`` and ``restore_state``."""
-        return hasattr(self.env, "clone_state") and hasattr(self.env, "restore_state")
+        """True if the environment is a :class:`~wmrl.envs.DreamVectorEnv`.
+
+        An instance of a subclass counts only if the class that defines ``reset`` and ``step`` also
+        defines ``clone_state`` and ``restore_state``. Otherwise the subclass may have a state of
+        its own that the inherited methods do not know.
+        """
+        if not isinstance(self.env, DreamVectorEnv):
+            return False
+        classes = type(self.env).__mro__
+        names = ("reset", "step", "clone_state", "restore_state")
+        owners = {next(each for each in classes if name in vars(each)) for name in names}
+        return len(owners) == 1
 
     def clone_state(self) -> dict[str, torch.Tensor]:
         """Returns copies of all that the coming steps depend on, except for the actions.
@@ -275,7 +286,11 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         }
 
     def restore_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Continues from a result of :meth:`clone_state`."""
+        """Continues from a result of :meth:`clone_state`.
+
+        Raises:
+            KeyError, ValueError: the tensors are not those of an environment of this kind.
+        """
         env: Any = self.env
         env.restore_state(
             {

@@ -13,7 +13,7 @@ from torch import Tensor
 from wmrl.agents.agent import Agent, State, load_agent
 from wmrl.agents.video.config import VideoConfig
 from wmrl.agents.video.dream import DreamCompanion, act, bar_names
-from wmrl.core.frame_stacks import newest_frames
+from wmrl.core.frames import newest_frames
 from wmrl.core.validation import check_frame
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.latent.tracker import LatentTracker

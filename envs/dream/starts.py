@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wmrl.core.frame_stacks import stack_frames
+from wmrl.core.frames import stack_frames
 from wmrl.core.validation import as_array
 from wmrl.dream import DreamState, dream_reset
 from wmrl.envs.world_model import WorldModel

@@ -1,5 +1,6 @@
 """Vector environment of dreams, which a memory model simulates as one batch."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -266,35 +267,48 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     def restore_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Continues from a result of :meth:`clone_state`.
 
+        On the same kind of device, the environment goes on with the same bits. On another kind of
+        device, the random generator is seeded from its state in ``state``, because generators of
+        different devices draw different numbers.
+
         Args:
             state: result of :meth:`clone_state` of an environment with the same arguments. The
                 tensors may be on any device.
 
         Raises:
-            ValueError: a tensor is missing or has another shape.
+            ValueError: a tensor is missing, has another shape or dtype, or contains a number that
+                is not finite.
         """
         device, count = self.world_model.device, self.num_envs
-        blank = self._memory.initial_state(count)
-        expected = {
-            "latent": (count, self._memory.latent_dim),
-            **{f"memory.{index}": tuple(tensor.shape) for index, tensor in enumerate(blank)},
-            **dict.fromkeys(("steps", "terminated", "truncated"), (count,)),
-            "generator": ("B",),
+        blank = {
+            "latent": torch.zeros(count, self._memory.latent_dim),
+            **{f"memory.{i}": each for i, each in enumerate(self._memory.initial_state(count))},
+            "steps": torch.tensor(self._steps),
+            "terminated": torch.tensor(self._terminated),
+            "truncated": torch.tensor(self._truncated),
         }
-        if missing := expected.keys() - state.keys():
+        if missing := sorted(({*blank, "generator"}) - state.keys()):
             raise ValueError(
-                f"state: expected the tensors {sorted(expected)}, got none named "
-                f"{sorted(missing)}; give a result of clone_state"
+                f"state: expected tensors with the names that clone_state returns, got none named "
+                f"{', '.join(missing)}; give a result of clone_state"
             )
-        for name, shape in expected.items():
-            check_shape(f"state[{name!r}]", state[name], shape)
-        memory = tuple(state[f"memory.{index}"].to(device).clone() for index in range(len(blank)))
-        self._state = DreamState(state["latent"].to(device).clone(), memory)
+        for name, tensor in blank.items():
+            check_shape(f"state[{name!r}]", state[name], tuple(tensor.shape))
+            if state[name].dtype != tensor.dtype or not bool(torch.isfinite(state[name]).all()):
+                raise ValueError(
+                    f"state[{name!r}]: expected finite numbers of {tensor.dtype}, got "
+                    f"{state[name].dtype}, or NaN or infinity; give a result of clone_state"
+                )
+        generator = torch.Generator(device=device)
+        _restore_generator(generator, state["generator"])
+        memory = tuple(
+            state[name].to(device, copy=True) for name in blank if name.startswith("memory.")
+        )
+        self._state = DreamState(state["latent"].to(device, copy=True), memory)
         self._steps = state["steps"].numpy(force=True).copy()
         self._terminated = state["terminated"].numpy(force=True).copy()
         self._truncated = state["truncated"].numpy(force=True).copy()
-        self._generator = torch.Generator(device=device)
-        self._generator.set_state(state["generator"].cpu())
+        self._generator = generator
 
     def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
         seed = joint_seed(seed, self.num_envs)
@@ -376,6 +390,30 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
             ),
         )
         return dream_observation(self._memory, states).cpu().numpy()
+
+
+def _restore_generator(generator: torch.Generator, state: torch.Tensor) -> None:
+    """Sets the state of a generator.
+
+    If the state is that of a generator on another kind of device, the generator is seeded with a
+    hash of the state.
+
+    Raises:
+        ValueError: the state is damaged.
+    """
+    if state.dtype != torch.uint8 or state.ndim != 1:
+        raise ValueError(
+            f"state['generator']: expected a vector of torch.uint8, got shape "
+            f"{tuple(state.shape)} and {state.dtype}; give a result of clone_state"
+        )
+    if len(state) != len(generator.get_state()):
+        digest = hashlib.sha256(state.numpy(force=True).tobytes()).digest()
+        generator.manual_seed(int.from_bytes(digest[:7], "little"))
+        return
+    try:
+        generator.set_state(state.cpu())
+    except RuntimeError as error:
+        raise ValueError(f"state['generator']: {error}; give a result of clone_state") from error
 
 
 def _dreaming_memory(world_model: WorldModel) -> Memory[Any]:

@@ -12,7 +12,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.wrappers import OrderEnforcing
 
 from wmrl.core.display import check_display
-from wmrl.core.frame_stacks import FrameStacker
+from wmrl.core.frames import FrameStacker
 from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_int, check_number, check_seed
 from wmrl.envs.car_racing.lazy_rendering import LazyRendering

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from wmrl.core.frame_stacks import newest_frames
+from wmrl.core.frames import newest_frames
 from wmrl.dream import DreamState
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.latent.tracker import LatentTracker

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wmrl.core.color import as_rgb
+from wmrl.core.frames import as_rgb
 
 _GOLDEN = 0.6180339887498949
 _TINT = 0.4

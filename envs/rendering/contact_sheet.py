@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wmrl.core.color import as_rgb
+from wmrl.core.frames import as_rgb
 from wmrl.core.validation import check_int
 
 

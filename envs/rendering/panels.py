@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wmrl.core.color import as_rgb
+from wmrl.core.frames import as_rgb
 from wmrl.core.validation import check_int
 
 Color = tuple[int, int, int]

@@ -8,7 +8,7 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
-from wmrl.core.color import as_rgb
+from wmrl.core.frames import as_rgb
 from wmrl.core.validation import check_float
 from wmrl.storage.files import atomic_path
 

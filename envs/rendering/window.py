@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wmrl.core.color import as_rgb
 from wmrl.core.display import check_display
+from wmrl.core.frames import as_rgb
 from wmrl.core.validation import check_choice, check_float
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wmrl.core.strict_json import jsonable
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage.files import write_json
 from wmrl.storage.reading import StoredFileError, read_json
 
@@ -41,7 +42,7 @@ class CachedResult:
             try:
                 found = read_json(path)
             except StoredFileError as error:
-                warnings.warn(f"{error}; this {name} is computed again", stacklevel=2)
+                warnings.warn(f"{error}; this {name} is computed again", WMRLWarning, stacklevel=2)
                 return
             if found.get("key") != self._key:
                 raise ValueError(

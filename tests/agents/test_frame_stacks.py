@@ -15,7 +15,7 @@ from wmrl.agents.rollouts.wrapper import RecordRollouts
 from wmrl.agents.video.config import VideoConfig
 from wmrl.agents.video.recording import EpisodeVideo
 from wmrl.agents.world_model_ref import WorldModelRef
-from wmrl.core.frame_stacks import newest_frames
+from wmrl.core.frames import newest_frames
 from wmrl.data.split import StoredEpisode
 from wmrl.data.store import RolloutStore, StoreError
 from wmrl.envs.frames.env import FrameEnv

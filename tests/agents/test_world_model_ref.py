@@ -110,9 +110,14 @@ def test_another_world_model_is_refused(tiny: Any, part: str) -> None:
         other.open_world_model()
 
 
-def test_an_agent_without_a_reference_opens_none() -> None:
-    with pytest.raises(ArtifactError, match="expected a reference to its world model, got none"):
-        agent(None).open_world_model()
+def test_an_agent_without_a_reference_opens_what_is_named(tiny: Any) -> None:
+    lost = agent(None)
+    for names in ({}, {"task": "car-racing"}, {"vision": tiny.vision}):
+        with pytest.raises(ArtifactError, match="a reference to its world model, got none; name"):
+            lost.open_world_model(**names)
+    opened = lost.open_world_model(task="car-racing", vision=tiny.vision, memory=tiny.memory)
+    assert opened.memory is not None
+    assert opened.memory.digest == tiny.memory_digest
 
 
 def test_a_reference_cannot_name_code_to_import(

@@ -15,6 +15,7 @@ import tyro
 
 import wmrl
 from wmrl.agents.pipeline.plan import TrainingPlan
+from wmrl.core.warning import WMRLWarning
 from wmrl.scripts import cli, terminal, train_controller
 from wmrl.scripts.cli import COMMANDS, Command, main, run
 from wmrl.scripts.terminal import show_warning
@@ -307,17 +308,17 @@ def test_a_warning_of_this_package_is_one_line(
             warnings.simplefilter("always")
             warnings.showwarning = show_warning
             warnings.warn("nothing was learned", LearningWarning, stacklevel=1)
-            for category in (UserWarning, RuntimeWarning):
+            for category in (WMRLWarning, UserWarning):
                 warnings.warn_explicit("cut off", category, terminal.__file__, 1)
             warnings.warn("old", DeprecationWarning, stacklevel=1)
 
     command.main = warn
     assert run(["try"]) == 0
     printed = capsys.readouterr().err.splitlines()
-    own, plain, numeric, other = (line for line in printed if re.search("arning: ", line))
+    own, plain, foreign, other = (line for line in printed if re.search("arning: ", line))
     assert own == "wmrl: warning: nothing was learned"
     assert plain == "wmrl: warning: cut off"
-    assert "terminal.py:1: RuntimeWarning: cut off" in numeric
+    assert "terminal.py:1: UserWarning: cut off" in foreign
     assert "test_cli.py" in other
     assert "DeprecationWarning: old" in other
 

@@ -7,9 +7,8 @@
   (``resolve_device``, ``torch_threads``).
 - :mod:`~wmrl.core.display`: check for a display on which windows are visible (``check_display``,
   ``DisplayError``).
-- :mod:`~wmrl.core.color`: conversion of gray images to color (``as_rgb``).
-- :mod:`~wmrl.core.frame_stacks`: stacks of successive frames (``FrameStacker``,
-  ``newest_frames``, ``stack_frames``).
+- :mod:`~wmrl.core.frames`: conversion of gray images to color, and stacks of successive frames
+  (``FrameStacker``, ``as_rgb``, ``newest_frames``, ``stack_frames``).
 - :mod:`~wmrl.core.config`: configurations built from JSON and checked against their dataclasses
   (``build_config``, ``check_fields``).
 - :mod:`~wmrl.core.hashing`: SHA-256 digests of arrays and tensors (``array_digest``,
@@ -21,6 +20,7 @@
   ``check_shape``).
 - :mod:`~wmrl.core.action_spec`: descriptions of action spaces, and the encoding of actions as
   vectors (``ActionSpec``).
+- :mod:`~wmrl.core.warning`: base class of this package's warnings (``WMRLWarning``).
 - :mod:`~wmrl.core.processes`: child processes that neither hang nor outlive their parent
   (``WorkerError``).
 - :mod:`~wmrl.core.interrupts`: Ctrl-C that waits until the state of a job can be saved
@@ -34,11 +34,10 @@ from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from wmrl.core.action_spec import ActionSpec
-    from wmrl.core.color import as_rgb
     from wmrl.core.config import build_config, check_fields
     from wmrl.core.device import resolve_device, torch_threads
     from wmrl.core.display import DisplayError, check_display
-    from wmrl.core.frame_stacks import FrameStacker, newest_frames, stack_frames
+    from wmrl.core.frames import FrameStacker, as_rgb, newest_frames, stack_frames
     from wmrl.core.hashing import array_digest, tensors_digest
     from wmrl.core.interrupts import deferred_interrupts
     from wmrl.core.processes import WorkerError
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
         check_seed,
         check_shape,
     )
+    from wmrl.core.warning import WMRLWarning
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -72,6 +72,7 @@ __all__ = [
     "ActionSpec",
     "DisplayError",
     "FrameStacker",
+    "WMRLWarning",
     "WorkerError",
     "array_digest",
     "as_rgb",

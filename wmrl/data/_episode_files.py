@@ -17,7 +17,8 @@ from wmrl.storage.reading import with_checksum, without_checksum
 
 _ARRAYS = ("frames", "actions", "rewards")
 _CHUNK_BYTES = 2**19
-_INDEX_BYTES = 16  # of a chunk's entry in the index of a shard
+# Black frames are compressed to 1/15,000 of their size, and whole megabytes of them to 1/32,000.
+_MAX_RATIO = 2**16
 
 
 def write_episode(folder: Path, summary: EpisodeSummary, episode: Episode, store: str) -> bool:
@@ -91,8 +92,7 @@ def read_rows(
 ) -> np.ndarray:
     """Reads a range of rows from one array of an episode.
 
-    The memory in use is at most a multiple of the files' size, also if the array's metadata is
-    forged and claims more.
+    The array is at most 2¹⁶ times as large as its files, also if its metadata is forged.
 
     Args:
         folder: folder of the episode.
@@ -156,8 +156,8 @@ def _check_layout(
         size: size of the array's files in bytes.
 
     Raises:
-        ValueError: the array has another shape, dtype or layout, or more chunks than the index in
-            its shard can have entries.
+        ValueError: the array has another shape, dtype or layout, or is larger than its files can
+            hold.
     """
     chunks, shards = _layout(shape, dtype)
     got = (array.shape, array.dtype, array.chunks, array.shards)
@@ -167,9 +167,12 @@ def _check_layout(
             f"shard of {shards}, got shape {got[0]}, dtype {got[1]}, chunks of {got[2]} and a "
             f"shard of {got[3]}"
         )
-    count = shards[0] // chunks[0]
-    if _INDEX_BYTES * count > size:
-        raise ValueError(f"expected an index of {count} chunks, got files of {size} bytes")
+    claimed = math.prod(shards) * dtype.itemsize
+    if claimed > _MAX_RATIO * size:
+        raise ValueError(
+            f"expected at most {_MAX_RATIO} times the {size} bytes of the array's files, got an "
+            f"array of {claimed} bytes"
+        )
 
 
 def _damaged(path: Path, folder: Path, error: Exception) -> StoreError:

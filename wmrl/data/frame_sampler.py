@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmrl.core.frame_stacks import stack_frames
+from wmrl.core.frames import stack_frames
 from wmrl.core.seeding import numpy_generator
 from wmrl.core.validation import check_int
 from wmrl.data.split import StoredEpisode

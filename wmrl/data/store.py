@@ -29,8 +29,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from wmrl.core.frame_stacks import stack_frames
+from wmrl.core.frames import stack_frames
 from wmrl.core.validation import check_choice
+from wmrl.core.warning import WMRLWarning
 from wmrl.data._checksums import FileVerifier
 from wmrl.data._episode_files import read_episode, read_rows, write_episode
 from wmrl.data._store_files import (
@@ -181,6 +182,7 @@ class RolloutStore:
                 f"{self.path / EPISODES}: {len(lost)} of {len(index or ())} episodes in the index "
                 f"are missing, {lost[:10]} for example; the same wmrl collect command collects "
                 "them again",
+                WMRLWarning,
                 stacklevel=4,
             )
         known = {**(index or {}), **self._summaries}
@@ -292,7 +294,7 @@ class RolloutStore:
         """Reads frames ``[start, stop)`` of an episode (default: all) as vision models encode them.
 
         Each frame is stacked with the K − 1 frames before it in the episode, where K is
-        ``metadata.frame_stack`` (see :func:`~wmrl.core.frame_stacks.stack_frames`).
+        ``metadata.frame_stack`` (see :func:`~wmrl.core.frames.stack_frames`).
 
         Returns:
             Stacks ``(N, H, W, C · K) uint8``. With K = 1, the stacks are single frames.

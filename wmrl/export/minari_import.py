@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wmrl.core.validation import check_int
+from wmrl.core.warning import WMRLWarning
 from wmrl.data.episode import StoreMetadata
 from wmrl.data.store import RolloutStore
 from wmrl.export._minari_format import dataset_folder, read_store_metadata
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from minari import MinariDataset
 
 
-class MinariWarning(UserWarning):
+class MinariWarning(WMRLWarning):
     """Warning about what a rollout store can't hold of a Minari dataset."""
 
 

@@ -25,6 +25,7 @@ from wmrl.vision.vqvae import VQVAE
 
 # A state holds the inputs of as many agent steps as the context.
 _MAX_LAYERS, _MAX_CONTEXT = 1000, 2**16
+_MAX_KERNEL, _MAX_HISTORY = 255, 64
 
 Decoding = Literal["parallel", "sequential"]
 
@@ -48,7 +49,8 @@ class CodeMemoryConfig(TrainableMemoryConfig):
         kernel_size: height and width, in grid positions, of the convolution over the current codes;
             two odd numbers. It should cover how far objects move in one agent step.
         history: number of successive frames whose codes the convolution sees: the current frame,
-            and the frames before it. With two frames, it sees how objects move.
+            and the frames before it. With two or more, it sees how objects move. Frames before the
+            start of an episode, or of a sequence, are zeros.
         modulation: True to scale the features of the convolution by factors that depend on the
             output of the sequence model (feature-wise linear modulation, Perez et al. 2018,
             https://arxiv.org/abs/1709.07871). The prediction of where objects move to can then
@@ -87,13 +89,18 @@ class CodeMemoryConfig(TrainableMemoryConfig):
             for side in sides:
                 check_int(name, side, at_least=1)
         if not all(side % 2 for side in self.kernel_size):
-            raise ValueError(f"kernel_size: expected two odd numbers, got {self.kernel_size}")
+            raise ValueError(
+                f"kernel_size: expected two odd numbers, so that the convolution is centered, got "
+                f"{self.kernel_size}"
+            )
+        for side in self.kernel_size:
+            check_int("kernel_size", side, at_least=1, at_most=_MAX_KERNEL)
         for name in ("codebook_size", "code_dim", "hidden_dim"):
             check_int(name, getattr(self, name), at_least=1)
         check_int("num_layers", self.num_layers, at_least=1, at_most=_MAX_LAYERS)
         check_int("context", self.context, at_least=1, at_most=_MAX_CONTEXT)
         check_int("token_dim", self.token_dim, at_least=1)
-        check_int("history", self.history, at_least=1, at_most=_MAX_CONTEXT)
+        check_int("history", self.history, at_least=1, at_most=_MAX_HISTORY)
         check_int("num_refinements", self.num_refinements, at_least=0, at_most=_MAX_LAYERS)
         check_float("loss_share", self.loss_share, above=0, at_most=1)
         check_choice("sequence_model", self.sequence_model, get_args(SequenceModelName))
@@ -472,14 +479,14 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         return self._in_rows(torch.stack(codes, 1))
 
     def _in_order(self, values: Tensor) -> Tensor:
-        """Sorts values ``(B, T, ...)`` at grid positions, given row by row, in decoding order."""
+        """Reorders values ``(B, T, ...)`` of grid positions from row by row to decoding order."""
         height, width = self.config.grid
         if width <= height:
             return values
         return values.unflatten(1, (height, width)).transpose(1, 2).flatten(1, 2)
 
     def _in_rows(self, values: Tensor) -> Tensor:
-        """Sorts values ``(B, T, ...)`` in decoding order row by row, the inverse of `_in_order`."""
+        """Reorders values ``(B, T, ...)`` from decoding order; the inverse of :meth:`_in_order`."""
         height, width = self.config.grid
         if width <= height:
             return values

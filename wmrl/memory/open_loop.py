@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmrl.core.frame_stacks import newest_frames
+from wmrl.core.frames import newest_frames
 from wmrl.core.seeding import numpy_generator, torch_generator
 from wmrl.data.split import StoredEpisode
 from wmrl.memory.base import Memory, Transition

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from wmrl.core.color import as_rgb
+from wmrl.core.frames import as_rgb
 from wmrl.core.strict_json import json_text, jsonable
 from wmrl.storage.reading import with_checksum
 

@@ -4,6 +4,7 @@ import os
 import warnings
 from pathlib import Path
 
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage.artifact import Artifact, ArtifactError, load_artifact
 from wmrl.storage.reading import StoredFileError, read_json
 
@@ -40,6 +41,8 @@ def finished_artifact(path: str | Path, *, kind: str) -> Artifact | None:
             return artifact
         found = f"{path / 'report.json'}: does not belong to the artifact beside it"
     warnings.warn(
-        f"{found}; report and artifact are written again from the last checkpoint", stacklevel=3
+        f"{found}; report and artifact are written again from the last checkpoint",
+        WMRLWarning,
+        stacklevel=3,
     )
     return None

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage._artifact_files import (
     CARD,
     CONFIG,
@@ -49,7 +50,7 @@ class HubError(ArtifactError):
     """Error raised if a repository of the hub can't be found, reached, read or written."""
 
 
-class HubWarning(UserWarning):
+class HubWarning(WMRLWarning):
     """Warning shown if a repository can't be downloaded, so that a copy in the cache is used."""
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.strict_json import json_text, jsonable
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage.files import check_writable, remove_unfinished, write_bytes, write_json
 from wmrl.storage.locks import file_lock
 from wmrl.storage.options_file import write_options_file
@@ -245,6 +246,7 @@ class Run:
                 warnings.warn(
                     f"{error}; it is written again from the given configuration, which is that of "
                     "the checkpoints in this folder",
+                    WMRLWarning,
                     stacklevel=3,
                 )
             self._write_config()

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
+from wmrl.core.warning import WMRLWarning
 from wmrl.training.callbacks import (
     Callback,
     CallbackError,
@@ -149,7 +150,7 @@ class CallbackList:
             except Exception as failure:
                 failures.append(self._failure(callback, "end", failure))
         for failed in failures[error is None :]:
-            warnings.warn(str(failed), stacklevel=3)
+            warnings.warn(str(failed), WMRLWarning, stacklevel=3)
         if failures and error is None:
             raise failures[0]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wmrl.core.validation import check_choice, check_name
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.recognition import recognize
 from wmrl.training.callbacks import Callback, RunContext, Save
@@ -99,6 +100,7 @@ class KeepBest(Callback):
             warnings.warn(
                 f"measure: expected one of {', '.join(sorted(self._names))}, got "
                 f"{self.measure!r}, which was not logged; KeepBest has kept nothing",
+                WMRLWarning,
                 stacklevel=2,
             )
 
@@ -119,7 +121,9 @@ class KeepBest(Callback):
             try:
                 best = load_artifact(self._path).provenance.get("best")
             except ArtifactError as error:
-                warnings.warn(f"{error}; the next checkpoint replaces it", stacklevel=2)
+                warnings.warn(
+                    f"{error}; the next checkpoint replaces it", WMRLWarning, stacklevel=2
+                )
                 return worst
         expected = {"measure": self.measure, "mode": self.mode}
         if not isinstance(best, dict) or {name: best.get(name) for name in expected} != expected:

@@ -3,8 +3,10 @@
 import warnings
 from collections.abc import Sequence
 
+from wmrl.core.warning import WMRLWarning
 
-class LearningWarning(UserWarning):
+
+class LearningWarning(WMRLWarning):
     """Warning that a trained model is no better than a trivial one."""
 
 

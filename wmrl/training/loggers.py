@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage.files import sync_tree, write_text
 from wmrl.training.callbacks import Callback, RunContext
 from wmrl.training.metrics import METRICS
@@ -118,7 +119,9 @@ class TensorBoardLogger(Callback):
             yield
         except Exception as error:
             self._writer = None
-            warnings.warn(_TENSORBOARD_FAILED.format(self._folder.parent, error), stacklevel=3)
+            warnings.warn(
+                _TENSORBOARD_FAILED.format(self._folder.parent, error), WMRLWarning, stacklevel=3
+            )
 
 
 def run_folder(callback: Callback, context: RunContext) -> Path:
@@ -148,7 +151,7 @@ def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: in
             for name, image in images.items():
                 writer.add_image(name, image, step, dataformats="HWC")
     except Exception as error:
-        warnings.warn(_TENSORBOARD_FAILED.format(folder, error), stacklevel=2)
+        warnings.warn(_TENSORBOARD_FAILED.format(folder, error), WMRLWarning, stacklevel=2)
 
 
 def _silence_threads() -> None:

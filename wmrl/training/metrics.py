@@ -4,6 +4,7 @@ import csv
 import warnings
 from pathlib import Path
 
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage.reading import StoredFileError, read_file
 
 METRICS = "metrics.csv"
@@ -30,7 +31,7 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except StoredFileError as error:
-        warnings.warn(f"{error}; its rows are lost", stacklevel=2)
+        warnings.warn(f"{error}; its rows are lost", WMRLWarning, stacklevel=2)
         return []
     lines = data.decode(errors="replace").split("\n")[:-1]
     names, bad = (_values(lines[0]) if lines else []), 0
@@ -44,7 +45,7 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
         else:
             rows.append(row)
     if bad:
-        warnings.warn(f"{path}: {bad} damaged lines are skipped", stacklevel=2)
+        warnings.warn(f"{path}: {bad} damaged lines are skipped", WMRLWarning, stacklevel=2)
     return rows
 
 

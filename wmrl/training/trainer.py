@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from wmrl.core.config import check_fields
 from wmrl.core.interrupts import deferred_interrupts
 from wmrl.core.validation import check_float, check_int
+from wmrl.core.warning import WMRLWarning
 from wmrl.storage.run import Run
 from wmrl.training.callback_list import CallbackList
 from wmrl.training.callbacks import Callback, RunContext, Save, check_callbacks
@@ -315,6 +316,7 @@ class Trainer:
                 "learning rate decays with the number of steps, so that the result differs from "
                 "that of a run with these limits from the start; for that result, choose another "
                 "folder",
+                WMRLWarning,
                 stacklevel=4,
             )
 

@@ -25,7 +25,7 @@ class Vision(Autoencoder):
     Frames are ``(B, H, W, C) uint8``; the frames of environments have 3 color channels, or 1
     channel if they are gray. A model may also encode stacks of K successive frames, which are
     ``(B, H, W, C · K) uint8``, with the channels of the newest frame last (see
-    :mod:`~wmrl.core.frame_stacks`). Such a model decodes only the newest frame.
+    :mod:`~wmrl.core.frames`). Such a model decodes only the newest frame.
 
     A subclass sets ``config`` (a frozen dataclass) and ``config_class``, and is registered by
     :func:`register_vision`. Its constructor takes the configuration and a keyword argument

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wmrl.core.color import as_rgb
-from wmrl.core.frame_stacks import newest_frames, stack_frames
+from wmrl.core.frames import as_rgb, newest_frames, stack_frames
 from wmrl.data.split import StoredEpisode
 from wmrl.nn.losses import squared_error
 from wmrl.vision.base import Vision

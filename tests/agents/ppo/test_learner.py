@@ -16,6 +16,7 @@ from wmrl.agents.ppo import learner as ppo_module
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.sb3.vec_env import SB3VecEnv, dream_vec_env
+from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.run import RunError
 from wmrl.training.callbacks import Callback, StopTraining
@@ -206,12 +207,121 @@ def test_checkpoints_within_a_chunk_change_nothing(tiny, tmp_path, monkeypatch):
     assert [row["step"] for row in seen[0][1]] == [32, 64, 96, 128, 160, 192, 224]
 
 
-def test_a_checkpoint_within_a_chunk_needs_a_dream(match_env, tiny, tmp_path, monkeypatch):
+def test_checkpoints_within_a_chunk_need_a_plain_dream(match_env, tiny, tmp_path, monkeypatch):
+    """Other environments may have a state that is not saved, as may wrapped and derived dreams."""
     monkeypatch.setattr(ppo_module, "_CHECKPOINT_SECONDS", 0.0)
-    with learner(match_env, tmp_path) as trained:
-        assert not trained.env.can_be_cloned
+    with learner(match_env, tmp_path / "game") as trained:
         trained.learn(max_seconds=1e-9, progress=False)
         assert trained.steps == 32
+        assert not trained.env.can_be_cloned
+    dream = dream_vec_env(num_envs=4, max_episode_steps=6, **tiny.kwargs)
+    assert dream.can_be_cloned
+
+    class Counting(DreamVectorEnv):
+        def step(self, actions):
+            return super().step(actions)
+
+    options = {"autoreset_mode": "SameStep", "max_episode_steps": 6, **tiny.kwargs}
+    assert not SB3VecEnv(Counting(4, **options)).can_be_cloned
+    wrapped = SB3VecEnv(gym.wrappers.vector.ClipReward(DreamVectorEnv(4, **options), -1, 1))
+    assert not wrapped.can_be_cloned
+
+
+@pytest.fixture
+def start(tiny, tmp_path, monkeypatch):
+    """Creates a learner in dreams, with a checkpoint after each rollout."""
+    monkeypatch.setattr(ppo_module, "_CHECKPOINT_SECONDS", 0.0)
+    config = PPOConfig(steps=192, rollout_steps=8, chunk_rollouts=3, batch_size=16, n_epochs=1)
+
+    def make(name="run", env=None, num_envs=4):
+        env = env or dream_vec_env(num_envs=num_envs, max_episode_steps=6, **tiny.kwargs)
+        return PPOLearner(env, config, path=tmp_path / name)
+
+    return make
+
+
+def test_a_chunk_that_was_interrupted_goes_on_in_the_same_object(match_env, start, tmp_path):
+    """From a reset, since the last rollouts were not kept."""
+
+    def interrupt_third_rollout(trained):
+        rollout, done = trained._model.learn_rollout, []
+
+        def interrupted(**options):
+            done.append(None)
+            if len(done) == 3:
+                raise KeyboardInterrupt
+            return rollout(**options)
+
+        trained._model.learn_rollout = interrupted
+
+    config = replace(TINY, chunk_rollouts=4, steps=128)
+    for trained in (start(), learner(match_env, tmp_path / "game", config)):
+        with trained:
+            interrupt_third_rollout(trained)
+            with pytest.raises(KeyboardInterrupt):
+                trained.learn(progress=False)
+            assert trained.learn(progress=False).done
+
+
+def test_a_stop_within_a_chunk_outlives_the_process(start):
+    """The run ends at the end of the chunk, also if it is resumed in between."""
+    with start("whole") as whole:
+        whole.learn(callbacks=[Watch(stop_at=32)], progress=False)
+        assert whole.steps == 96
+    with start("parts") as parts:
+        checkpoint = parts._checkpoint
+
+        def dying():
+            checkpoint()
+            raise InterruptedError
+
+        parts._checkpoint = dying
+        with pytest.raises(InterruptedError):
+            parts.learn(callbacks=[Watch(stop_at=32)], progress=False)
+    with start("parts") as parts:
+        assert parts.steps == 32
+        parts.learn(callbacks=[Watch()], progress=False)
+        assert parts.steps == 96
+        assert_same(weights(whole), weights(parts))
+        assert parts.learn(progress=False).done  # the next call goes on
+
+
+def test_callbacks_cannot_disturb_a_chunk(start):
+    """A callback may use the environment of the training, as it may at the end of a chunk."""
+
+    class Reset(Callback):
+        def __init__(self, env):
+            self._env = env
+
+        def log(self, step, metrics):
+            self._env.reset()
+            np.random.rand()  # noqa: NPY002
+
+    with start("plain") as plain:
+        plain.learn(progress=False)
+    with start("disturbed") as disturbed:
+        disturbed.learn(callbacks=[Reset(disturbed.env)], progress=False)
+    assert_same(weights(plain), weights(disturbed))
+
+
+def test_other_dreams_cannot_go_on_within_a_chunk(tiny, start):
+    with start() as trained:
+        trained._checkpoint, whole = lambda: whole() and 1 / 0, trained._checkpoint
+        with pytest.raises(ZeroDivisionError):
+            trained.learn(progress=False)
+        assert trained.steps == 32
+
+    class Derived(DreamVectorEnv):
+        def reset(self, **options):
+            return super().reset(**options)
+
+    options = {"autoreset_mode": "SameStep", "max_episode_steps": 6, **tiny.kwargs}
+    with pytest.raises(RunError, match="expected the dreams in which the training began, got a D"):
+        start(env=Derived(4, **options))
+    dreams = start(name="other").env.env
+    dreams._memory = type(dreams._memory)(replace(dreams._memory.config, hidden_dim=5))
+    with pytest.raises(RunError, match=r"got others .*; give the same environment, or choose"):
+        start(env=dreams)
 
 
 def test_noise_and_learning_rate_are_annealed(match_env, tmp_path):

@@ -358,9 +358,32 @@ def test_a_state_of_other_dreams_is_refused(make):
         env.clone_state()
     env.reset(seed=0)
     state = env.clone_state()
-    with pytest.raises(
-        ValueError, match=r"state: expected the tensors .*, got none named \['latent'\]"
-    ):
+    with pytest.raises(ValueError, match=r"state: expected tensors .* got none named latent"):
         env.restore_state({name: state[name] for name in state if name != "latent"})
     with pytest.raises(ValueError, match=r"state\['latent'\]: expected shape"):
         make(num_envs=2).restore_state(state)
+    for name, wrong, message in (
+        ("latent", torch.full_like(state["latent"], float("nan")), "expected finite numbers"),
+        ("memory.0", state["memory.0"].double(), "expected finite numbers of torch.float32"),
+        ("terminated", state["terminated"].long(), "expected finite numbers of torch.bool"),
+        ("generator", state["generator"][None], "expected a vector of torch.uint8"),
+        ("generator", torch.zeros_like(state["generator"]), "give a result of clone_state"),
+    ):
+        with pytest.raises(ValueError, match=rf"state\['{name}'\]: .*{message}"):
+            env.restore_state(state | {name: wrong})
+    after = env.clone_state()
+    assert all(torch.equal(state[name], after[name]) for name in state)  # nothing was restored
+
+
+def test_a_state_from_another_kind_of_device_seeds_the_generator(make, actions):
+    """The state of a generator on a GPU has 16 bytes."""
+    env = make()
+    env.reset(seed=0)
+    foreign = env.clone_state() | {"generator": torch.arange(16, dtype=torch.uint8)}
+    runs = []
+    for _ in range(2):
+        env.restore_state(foreign)
+        runs.append(np.stack([env.step(a)[0] for a in actions[:5]]))
+    np.testing.assert_array_equal(*runs)
+    env.restore_state(foreign | {"generator": torch.zeros(16, dtype=torch.uint8)})
+    assert not np.allclose(runs[0], np.stack([env.step(a)[0] for a in actions[:5]]))

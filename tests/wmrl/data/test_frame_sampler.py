@@ -5,7 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from wmrl.core.frame_stacks import newest_frames
+from wmrl.core.frames import newest_frames
 from wmrl.data.frame_sampler import FrameSampler
 from wmrl.data.split import StoredEpisode, split_episodes
 from wmrl.data.store import Episode, RolloutStore

@@ -274,7 +274,7 @@ def test_a_forged_length_takes_no_memory(tmp_path: Path) -> None:
     store = RolloutStore(tmp_path)
     assert store.summary(0).length == length
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(StoreError, match="expected an index of 500000001 chunks, got files of"):
+    with pytest.raises(StoreError, match=r"expected at most 65536 times the .* got an array of"):
         store.frames(0)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 

@@ -1,4 +1,4 @@
-"""Stacks of successive frames, which show how things move.
+"""Gray frames in color, and stacks of successive frames, which show how things move.
 
 A stack of K frames ``(H, W, C)`` is one array ``(H, W, C · K)``. The channels of the oldest frame
 come first, those of the newest frame last. At the start of an episode, copies of the first frame
@@ -108,3 +108,22 @@ def newest_frames(stacks: Frames, frame_stack: int) -> Frames:
         return stacks
     newest: Frames = stacks[..., -(stacks.shape[-1] // frame_stack) :]
     return newest
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """Converts gray images to color images, so that they can be drawn, written and shown.
+
+    Args:
+        image: gray images ``(..., H, W, 1)``, or color images ``(..., H, W, 3)``, which are
+            returned unchanged.
+
+    Returns:
+        Color images ``(..., H, W, 3)``. A gray value is repeated in each of the three channels.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.core import as_rgb
+        >>> as_rgb(np.zeros((4, 4, 1), np.uint8)).shape
+        (4, 4, 3)
+    """
+    return image.repeat(3, axis=-1) if image.shape[-1] == 1 else image

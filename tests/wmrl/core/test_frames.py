@@ -1,4 +1,4 @@
-"""Stacks of frames, against loops and against Gymnasium's wrapper."""
+"""Gray frames, and stacks of frames against loops and against Gymnasium's wrapper."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 
-from wmrl.core.frame_stacks import FrameStacker, newest_frames, stack_frames
+from wmrl.core.frames import FrameStacker, as_rgb, newest_frames, stack_frames
 
 
 def noise(count: int, channels: int = 3) -> np.ndarray:
@@ -83,3 +83,12 @@ def test_running_games_are_stacked_as_gymnasium_does(frame_stack: int) -> None:
 def test_a_stack_has_frames() -> None:
     with pytest.raises(ValueError, match="frame_stack: expected at least 1, got 0"):
         FrameStacker(0)
+
+
+def test_gray_becomes_color_and_color_stays() -> None:
+    gray = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
+    color = as_rgb(gray)
+    assert color.shape == (2, 3, 4, 3)
+    for channel in range(3):
+        np.testing.assert_array_equal(color[..., channel], gray[..., 0])
+    assert as_rgb(color) is color
