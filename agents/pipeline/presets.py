@@ -1,7 +1,7 @@
 """Settings of the training loop that were tuned for single games."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.core.config import check_fields
@@ -88,6 +88,10 @@ class TaskPreset:
                 check_float(name, getattr(self, name), above=0)
 
 
+# Of Take Cover: a fireball flies for some 20 agent steps. Linear policies score higher in the game
+# than networks do, which find more of the dream's errors.
+_SHORTSIGHTED: dict[str, Any] = {"gamma": 0.97, "hidden_dims": (), "chunk_rollouts": 32}
+
 PRESETS = {
     "car-racing": TaskPreset(
         pixel_variance=0.5, mean_frame=False, reward_scale=0.1, ppo_reward_scale=0.05
@@ -109,13 +113,10 @@ PRESETS = {
         noise_floor=0.0,
         vision_rounds=1,
         noise=0.3,
-        temperature=1.15,
         dropout=False,
         dream_frames=2100,  # as long as the game
-        dream=PPOConfig.dream(learning_rate=1e-3, learning_rate_final=1e-4, chunk_rollouts=32),
-        dream_again=PPOConfig.dream(
-            learning_rate=5e-4, learning_rate_final=5e-5, chunk_rollouts=32
-        ),
+        dream=PPOConfig.dream(learning_rate=1e-3, learning_rate_final=1e-4, **_SHORTSIGHTED),
+        dream_again=PPOConfig.dream(learning_rate=5e-4, learning_rate_final=5e-5, **_SHORTSIGHTED),
         ppo_reward_scale=0.02,
     ),
 }

@@ -36,7 +36,7 @@ Learner = Literal["ppo", "cma-es"]
 _PRESET = preset_of("take-cover")
 
 LEARNERS: dict[Learner, str] = {
-    "ppo": "PPO, a network on [z, c, h]",
+    "ppo": "PPO, a linear policy on [z, c, h]",
     "cma-es": "CMA-ES, a linear controller on [z, c, h] with thresholds",
 }
 """Titles of the learners in tables, by name."""

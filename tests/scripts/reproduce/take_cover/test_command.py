@@ -87,6 +87,9 @@ def test_the_table_has_means_over_seeds() -> None:
     rows = [{**row, "dream": 900.0, "mean": 1000.0}, {**row, "dream": 1100.0, "mean": 1200.0}]
     randoms = [{"mean": 300.0, "episodes": 40}, {"mean": 400.0, "episodes": 40}]
     table = write_table(rows, randoms)
-    assert "| PPO, a network on [z, c, h] | 1.15 | 1000 ± 141 | 1100 ± 141 | 1.0 ± 0.0 |" in table
+    assert (
+        "| PPO, a linear policy on [z, c, h] | 1.15 | 1000 ± 141 | 1100 ± 141 | 1.0 ± 0.0 |"
+        in table
+    )
     assert "| random play, 80 episodes | – | – | 350 ± 71 | – |" in table
     assert "CMA-ES" not in table
