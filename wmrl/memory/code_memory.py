@@ -462,7 +462,8 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         places, codes = self._in_order(places), self._in_order(codes)
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))
-        return self._in_rows(self.classify(hidden + places))
+        logits: Tensor = self.classify(hidden + places)
+        return self._in_rows(logits)
 
     def _draw_sequentially(
         self, places: Tensor, temperature: float, generator: torch.Generator | None
@@ -481,16 +482,18 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     def _in_order(self, values: Tensor) -> Tensor:
         """Reorders values ``(B, T, ...)`` of grid positions from row by row to decoding order."""
         height, width = self.config.grid
-        if width <= height:
-            return values
-        return values.unflatten(1, (height, width)).transpose(1, 2).flatten(1, 2)
+        return values if width <= height else _transposed(values, height, width)
 
     def _in_rows(self, values: Tensor) -> Tensor:
         """Reorders values ``(B, T, ...)`` from decoding order; the inverse of :meth:`_in_order`."""
         height, width = self.config.grid
-        if width <= height:
-            return values
-        return values.unflatten(1, (width, height)).transpose(1, 2).flatten(1, 2)
+        return values if width <= height else _transposed(values, width, height)
+
+
+def _transposed(values: Tensor, rows: int, columns: int) -> Tensor:
+    """Reorders values ``(B, T, ...)`` of a grid from row by row to column by column."""
+    grid = values.reshape(len(values), rows, columns, *values.shape[2:])
+    return grid.transpose(1, 2).flatten(1, 2)
 
 
 class _ResidualBlock(nn.Module):
