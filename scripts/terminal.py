@@ -2,12 +2,15 @@
 
 import codecs
 import io
+import math
 import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from contextlib import suppress
+from types import FrameType
 from typing import Any, Self, TextIO
 
 from wmrl.core.warning import WMRLWarning
@@ -46,10 +49,17 @@ _PLAIN = {
 """ASCII replacements of characters, for terminals and logs that cannot encode the characters."""
 
 
+# Seconds for which Ctrl-C waits for the end of an import.
+_LONGEST_IMPORT = 2.0
+
+
 class Interruption:
     """Context manager in which Ctrl-C (SIGINT), SIGTERM and SIGHUP raise ``KeyboardInterrupt``.
 
     A command thus saves its work in the same way, whichever of the three signals interrupts it.
+
+    While a module is imported, the exception waits for the end of the import, for at most two
+    seconds. Some libraries in C++ would otherwise abort the process.
 
     Attributes:
         signal: number of the signal that arrived; 0 if none did.
@@ -58,6 +68,8 @@ class Interruption:
     def __init__(self) -> None:
         self.signal = 0
         self._before: dict[int, Any] = {}
+        self._deadline = math.inf
+        self._again: threading.Timer | None = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -69,12 +81,30 @@ class Interruption:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._again is not None:
+            self._again.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _interrupt(self, number: int, frame: object) -> None:
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self.signal:
+            self._deadline = time.monotonic() + _LONGEST_IMPORT
         self.signal = number
+        if _is_importing(frame) and time.monotonic() < self._deadline:
+            self._again = threading.Timer(0.02, os.kill, (os.getpid(), number))
+            self._again.daemon = True
+            self._again.start()
+            return
         raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Returns True if a frame, or one of its callers, belongs to an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def open_streams() -> None:

@@ -307,7 +307,7 @@ def test_it_learns_a_known_process(sequence_model: str, decoding: str) -> None:
     )
     optimizer = torch.optim.Adam(memory.parameters(), 1e-2)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(200):
+    for _ in range(200 if sequence_model == "lstm" else 300):
         codes = [torch.randint(7, (32, 2), generator=generator)]
         actions = torch.randn(32, 6, 2, generator=generator).sign()
         for t in range(6):
