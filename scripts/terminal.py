@@ -50,7 +50,7 @@ _PLAIN = {
 
 
 # Seconds for which Ctrl-C waits for the end of an import.
-_LONGEST_IMPORT = 2.0
+_LONGEST_IMPORT = 1.0
 
 
 class Interruption:
@@ -58,8 +58,8 @@ class Interruption:
 
     A command thus saves its work in the same way, whichever of the three signals interrupts it.
 
-    While a module is imported, the exception waits for the end of the import, for at most two
-    seconds. Some libraries in C++ would otherwise abort the process.
+    While a module is imported, the exception waits for the end of the import, for at most a
+    second. Some libraries in C++ would otherwise abort the process.
 
     Attributes:
         signal: number of the signal that arrived; 0 if none did.
