@@ -88,8 +88,7 @@ class TaskPreset:
                 check_float(name, getattr(self, name), above=0)
 
 
-# Of Take Cover: a fireball flies for some 20 agent steps. Linear policies score higher in the game
-# than networks do, which find more of the dream's errors.
+# Of Take Cover: a fireball flies for some 20 agent steps. The policy is linear, as in World Models.
 _SHORTSIGHTED: dict[str, Any] = {"gamma": 0.97, "hidden_dims": (), "chunk_rollouts": 32}
 
 PRESETS = {

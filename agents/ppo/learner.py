@@ -184,8 +184,8 @@ class PPOLearner(AgentLearner):
             ValueError: ``max_seconds`` or ``evaluate_every`` is out of range.
         """
         limit = check_limits(max_seconds, evaluate_every)
-        if self._rollout and not self._pause:  # interrupted since the last checkpoint
-            self._rollout = 0
+        if not self._pause:  # at the start of a chunk, or interrupted since the last checkpoint
+            self._rollout, self._stopping = 0, False
         with (
             torch_threads(self.threads),
             self._callback_list(
